@@ -1,0 +1,10 @@
+"""Edgewise: Kolmogorov-Arnold networks, from functions on edges to evidence."""
+
+from edgewise import bases as bases
+from edgewise import core as core
+from edgewise import encoders as encoders
+from edgewise import layers as layers
+from edgewise import losses as losses
+from edgewise import models as models
+
+__version__ = "0.1.0"

@@ -1,0 +1,7 @@
+"""Ground floor: errors, names, randomness and files, for every room above."""
+
+from edgewise.core.errors import EdgewiseError, InputError, MissingExtraError, RunError
+from edgewise.core.extras import require
+from edgewise.core.files import read_json, write_atomically, write_json
+from edgewise.core.random import generator, seeded, stream
+from edgewise.core.registry import Registry, did_you_mean
