@@ -4,4 +4,5 @@ from edgewise.core.errors import EdgewiseError, InputError, MissingExtraError, R
 from edgewise.core.extras import require
 from edgewise.core.files import read_json, write_atomically, write_json
 from edgewise.core.random import generator, seeded, stream
+from edgewise.core.recipe import build, recipe_of, remembers
 from edgewise.core.registry import Registry, did_you_mean

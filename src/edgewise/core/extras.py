@@ -19,6 +19,7 @@ def require(module: str, extra: str) -> ModuleType:
     Example:
         >>> require("math", extra="all").gcd(6, 4)
         2
+
     """
     try:
         return importlib.import_module(module)

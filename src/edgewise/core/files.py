@@ -25,6 +25,7 @@ def write_atomically(path: str | Path, write: bytes | str | Callable[[Path], Non
         >>> folder = Path(tempfile.mkdtemp())
         >>> write_atomically(folder / "a" / "note.txt", "whole").read_text()
         'whole'
+
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +57,7 @@ def write_json(path: str | Path, value: Any) -> Path:
         >>> import tempfile
         >>> read_json(write_json(Path(tempfile.mkdtemp()) / "x.json", {"a": float("nan")}))
         {'a': None}
+
     """
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     return write_atomically(path, text + "\n")
@@ -66,6 +68,7 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         InputError: If the file is missing or is not JSON, with the line of the first fault.
+
     """
     path = Path(path)
     try:

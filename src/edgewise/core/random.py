@@ -14,6 +14,7 @@ def stream(seed: int, *purpose: str | int) -> int:
     Example:
         >>> stream(0, "shuffle", 3) == stream(0, "shuffle", 3) != stream(0, "shuffle", 4)
         True
+
     """
     words = [p if isinstance(p, int) else zlib.crc32(p.encode()) for p in purpose]
     state = np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0]
@@ -27,6 +28,7 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
         >>> a, b = (torch.rand(2, generator=generator(0, "split")) for _ in range(2))
         >>> bool((a == b).all())
         True
+
     """
     return torch.Generator().manual_seed(stream(seed, *purpose))
 
@@ -44,6 +46,7 @@ def seeded(seed: int, *purpose: str | int) -> Iterator[None]:
         ...     a = torch.rand(1)
         >>> bool((torch.random.get_rng_state() == before).all())
         True
+
     """
     with torch.random.fork_rng():
         torch.manual_seed(stream(seed, *purpose))

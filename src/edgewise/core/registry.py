@@ -18,6 +18,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Example:
         >>> did_you_mean("kmot", ["kmote", "lete"])
         "did you mean 'kmote'? (known: kmote, lete)"
+
     """
     known = list(known)
     near = difflib.get_close_matches(str(word).lower(), known, n=1)
@@ -42,6 +43,7 @@ class Registry(Generic[T]):
         >>> colours.resolve("rad")
         Traceback (most recent call last):
         edgewise.core.errors.InputError: unknown colour 'rad': did you mean 'red'? (known: red)
+
     """
 
     def __init__(self, kind: str) -> None:
@@ -62,6 +64,7 @@ class Registry(Generic[T]):
 
         Raises:
             InputError: If there is none, with the nearest name.
+
         """
         if name in self._entries:
             return self._entries[name]

@@ -1,0 +1,23 @@
+"""What every test and doctest gets."""
+
+import pytest
+import torch
+
+import edgewise as ew
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)
+    # Uninitialised memory is filled with NaN, so that reading it shows.
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(doctest_namespace: dict) -> None:
+    doctest_namespace.update(torch=torch, ew=ew)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,93 @@
+"""What a basis is, and the promises it may make about itself."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from edgewise.core import InputError, Registry
+
+BASES: Registry = Registry("basis")
+
+
+class AbstractBasis(nn.Module, ABC):
+    r"""A family of functions of one number, :math:`x \mapsto (B_1(x), \dots, B_K(x))`.
+
+    Subclasses are final: they set :attr:`size`, write :meth:`derivative`, and declare the promises
+    that hold for them; the contract test (``tests/bases/test_contract.py``) holds them to it.
+    """
+
+    size: int
+    """The number of functions, K."""
+
+    sums_to_one: bool = False
+    """Promise: the functions sum to one everywhere, also outside the domain."""
+
+    exact_degree: int = -1
+    """Promise: polynomials up to this degree are reproduced exactly on the domain; -1 is none."""
+
+    period: float | None = None
+    """Promise: B(x + period) = B(x)."""
+
+    domain: tuple[float, float] = (-1.0, 1.0)
+    """Where the functions are meant to be used."""
+
+    def forward(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch K"]:
+        """The values B(x), in the dtype and on the device of ``x``."""
+        return self.derivative(x, order=0)
+
+    @abstractmethod
+    def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
+        """The derivatives of order 0 (the values), 1 or 2 at ``x``, in closed form.
+
+        Args:
+            x: Any shape.
+            order: 0, 1 or 2.
+
+        Raises:
+            InputError: For another order.
+
+        """
+
+    def place(self, x: Float[Tensor, " n"]) -> None:
+        """Moves what can be moved (such as centres) to where the sample ``x`` lies, in place."""
+
+
+def check_order(order: int) -> None:
+    """Raises an :class:`InputError` unless ``order`` is 0, 1 or 2."""
+    if order not in (0, 1, 2):
+        raise InputError(f"derivatives are known up to order 2, got order={order!r}")
+
+
+def check_domain(domain: tuple[float, float]) -> tuple[float, float]:
+    """The domain as two floats, or an :class:`InputError`."""
+    low, high = map(float, domain)
+    if not low < high:
+        raise InputError(f"domain must be (low, high) with low < high, got {tuple(domain)!r}")
+    return low, high
+
+
+def check_positive(name: str, value: int) -> int:
+    """``value`` if it is a whole number of at least 1, or an :class:`InputError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def make_basis(basis: "str | AbstractBasis", **options: Any) -> AbstractBasis:
+    """A basis from its name (``"bspline"``, ``"module:Class"``) and options, or the object itself.
+
+    Raises:
+        InputError: If the name is unknown, or options come with an object.
+
+    Example:
+        >>> make_basis("bspline", grid_size=4, degree=2).size
+        6
+
+    """
+    if isinstance(basis, AbstractBasis):
+        if options:
+            raise InputError(f"options {sorted(options)} go with a basis name, not with an object")
+        return basis
+    return BASES.resolve(basis)(**options)

@@ -1,0 +1,86 @@
+"""Sines and cosines."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from edgewise.bases.base import BASES, AbstractBasis, check_order, check_positive
+from edgewise.core import InputError, remembers
+
+
+@BASES.register("fourier")
+@remembers
+class Fourier(AbstractBasis):
+    r"""One constant and pairs of cosines and sines: K = 2 H + 1 functions.
+
+    .. math::
+        B(x) = (1,\ \cos ω_1 x, \dots, \cos ω_H x,\ \sin ω_1 x, \dots, \sin ω_H x)
+
+    By default :math:`ω_h = 2π h / \text{period}`. Learnable frequencies are stored as
+    :math:`\log ω_h`, so that one step of an optimiser changes all of them by like ratios.
+
+    Args:
+        harmonics: The number of frequencies H, or the angular frequencies themselves.
+        period: The period of the slowest pair; ignored where frequencies are given.
+        learnable: Whether the frequencies are parameters.
+
+    Example:
+        >>> basis = Fourier(harmonics=2)
+        >>> x = torch.linspace(-1, 1, 5, dtype=torch.float64)
+        >>> torch.allclose(basis(x + 2 * torch.pi), basis(x))
+        True
+
+    """
+
+    def __init__(
+        self,
+        harmonics: int | Sequence[float] = 5,
+        period: float = 2 * math.pi,
+        learnable: bool = False,
+    ) -> None:
+        super().__init__()
+        if isinstance(harmonics, Sequence):
+            omega = torch.tensor([float(f) for f in harmonics], dtype=torch.float64)
+            if not len(omega) or not bool((omega > 0).all()):
+                raise InputError(f"frequencies must be positive numbers, got {list(harmonics)!r}")
+        else:
+            check_positive("harmonics", harmonics)
+            if not period > 0:
+                raise InputError(f"period must be positive, got {period!r}")
+            omega = torch.arange(1, harmonics + 1, dtype=torch.float64) * (2 * math.pi / period)
+            self.period = None if learnable else float(period)
+        self.learnable = learnable
+        self.size = 2 * len(omega) + 1
+        log_omega = omega.log().to(torch.get_default_dtype() if learnable else torch.float64)
+        if learnable:
+            self.log_omega = nn.Parameter(log_omega)
+        else:
+            self.register_buffer("log_omega", log_omega)
+
+    @property
+    def omega(self) -> Float[Tensor, " H"]:
+        """The angular frequencies, in radians per unit of x."""
+        return self.log_omega.exp()
+
+    def set_frequencies(self, omega: Float[Tensor, " H"]) -> None:
+        """Moves the frequencies, in place; as many as there are."""
+        with torch.no_grad():
+            self.log_omega.copy_(omega.log())
+
+    def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
+        check_order(order)
+        omega = self.omega.to(x)
+        phase = x.unsqueeze(-1) * omega
+        one = (torch.ones_like if order == 0 else torch.zeros_like)(x).unsqueeze(-1)
+        cos, sin = phase.cos(), phase.sin()
+        if order == 1:
+            cos, sin = -omega * sin, omega * cos
+        elif order == 2:
+            cos, sin = -(omega**2) * cos, -(omega**2) * sin
+        return torch.cat([one, cos, sin], dim=-1)
+
+    def extra_repr(self) -> str:
+        return f"harmonics={(self.size - 1) // 2}, learnable={self.learnable}"

@@ -1,0 +1,1 @@
+"""Words to calls: one file for each verb."""

@@ -1,0 +1,35 @@
+"""``edgewise compare``: time encoders × seeds, then analysis and report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+from rich.console import Console
+
+from edgewise.cli.configuration import ConfigFile, Folder, read_values, study_flags
+from edgewise.cli.report import show_report
+from edgewise.studies import Study, Variant, make_study, run_study
+from edgewise.studies.progress import StudyProgress
+
+
+def add_to(app: App) -> None:
+    """Adds the verb."""
+    app.command(study_flags(compare))
+
+
+def compare(config: ConfigFile = None, *, out: Folder = Path("runs/compare"), **values: Any) -> int:
+    """Compares time encoders over seeds, and writes the report.
+
+    Example: edgewise compare --dataset digits --encoders learned,lete,kmote --seeds 6 --out runs/a
+    """
+    study = make_study(read_values(config, values), str(config or "the command line"))
+    return train_and_report(study, out, study.variants())
+
+
+def train_and_report(study: Study, out: Path, variants: Sequence[Variant]) -> int:
+    """Runs the study with progress bars, then reports; 1 if no trial succeeded."""
+    console = Console(stderr=True)
+    with StudyProgress(console) as bars:
+        run_study(study, out, variants=variants, on_event=bars)
+    return show_report(out, study.analyses)

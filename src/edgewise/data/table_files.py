@@ -1,0 +1,79 @@
+"""Table files: what they may be called, and how their bytes become columns."""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgewise.core import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+
+
+def read_table(path: Path) -> tuple[bytes, "pa.Table"]:
+    """The content of a file and the table in it.
+
+    Raises:
+        InputError: If the extension is unknown, or the file is missing or can't be read.
+
+    """
+    kind = _suffix(path)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    # Some 50 ms to import, which only those who read tables should pay.
+    import pyarrow as pa
+
+    try:
+        content = path.read_bytes()
+        plain = gzip.decompress(content) if kind.endswith(".gz") else content
+        return content, _parquet(plain) if kind == ".parquet" else _delimited(plain, kind)
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} can't be read as {kind[1:]}: {reason}") from None
+
+
+def stem(path: Path) -> str:
+    """The file's name without its extension.
+
+    Example:
+        >>> stem(Path("/data/visits.csv.gz"))
+        'visits'
+
+    """
+    return path.name[: -len(_suffix(path))]
+
+
+def _suffix(path: Path) -> str:
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise InputError(
+        f"{path} is not a table Edgewise can read: it must end in {', '.join(SUFFIXES)}"
+    )
+
+
+def _delimited(content: bytes, kind: str) -> "pa.Table":
+    import pyarrow as pa
+    from pyarrow import csv
+
+    # One block, so that a column's type is inferred from all of it: by default pyarrow looks at
+    # the first megabyte and fails on a 1.5 after whole numbers.
+    block = min(len(content) + 1, 2**31 - 1)
+    # Identities as text: 007 is not 7.
+    text = {"sequence": pa.string(), "split": pa.string()}
+    return csv.read_csv(
+        pa.BufferReader(content),
+        read_options=csv.ReadOptions(use_threads=False, block_size=block),
+        parse_options=csv.ParseOptions(delimiter="\t" if kind.startswith(".tsv") else ","),
+        convert_options=csv.ConvertOptions(column_types=text),
+    )
+
+
+def _parquet(content: bytes) -> "pa.Table":
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    return parquet.read_table(pa.BufferReader(content), use_threads=False)

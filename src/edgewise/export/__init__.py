@@ -1,0 +1,3 @@
+"""Models in files."""
+
+from edgewise.export.bundle import load, save

@@ -1,0 +1,3 @@
+"""Whole networks."""
+
+from edgewise.models.sequence import SequenceClassifier

@@ -1,0 +1,181 @@
+"""Writes a study's report: figures, tables, a page of Markdown and one offline page of HTML."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from edgewise.core import write_atomically, write_json
+from edgewise.studies import figures
+from edgewise.studies.analysis import analyse
+from edgewise.studies.custom import Section, resolve_analyses, run_analysis
+from edgewise.studies.records import StudyRecords, read_study
+from edgewise.studies.report_text import page, percent, span
+from edgewise.studies.tables import (
+    histories,
+    summary,
+    write_predictions,
+    write_summary_csv,
+)
+
+LARGEST_SVG = 300_000
+"""Bytes; a larger drawing is put into the page as a PNG."""
+
+CAPTIONS = {
+    "accuracy_overview": "Each variant's test accuracy beside what it costs. The model is the one "
+    "that did best on the validation set; the test set chose nothing.",
+    "statistical_significance": "Left: how far the variant in the lead is ahead. An interval that "
+    "reaches 0 leaves the sign open. Right: p of each pair, adjusted for the number of pairs.",
+    "training_curves": "A run that stopped early keeps its last value. A single seed has no band.",
+    "convergence_analysis": "Left: accuracy for the time it took. Right: when the runs were within "
+    "half a point of their best validation accuracy.",
+    "temporal_patterns": "Top: lengths are cut so that each bin holds about as many test items. "
+    "Below: what the encoders learned as functions of time; where there are no events a function "
+    "was never asked for anything.",
+    "confusion_matrices": "Rows are true classes. Colour is for mistakes only; all panels share it.",
+    "expert_usage": "An event may be routed to several experts, so that the bars need not add up "
+    "to 100 %. An expert chosen for fewer than 1 % of the events is called dead.",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its name as a file and what is said below it."""
+
+    name: str
+    caption: str
+    figure: Figure
+    html: str = ""
+
+
+def write_report(folder: str | Path, analyses: Sequence[str] = ()) -> Path:
+    """Analyses a study and writes all of its results; nothing is trained.
+
+    The same records give the same bytes.
+
+    Args:
+        folder: The study, as `edgewise compare --out` wrote it; the results go there too.
+        analyses: Analyses of your own, each ``module:function``; the function takes the
+            `StudyRecords` and returns ``{"title": …}`` with any of ``text``, ``table`` (a list of
+            dictionaries) and ``figure`` (of matplotlib). One that raises is reported and left out.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        InputError: If the folder is no study, a record is damaged, or an analysis can't be found.
+
+    Example:
+        >>> write_report("nowhere")
+        Traceback (most recent call last):
+        edgewise.core.errors.InputError: nowhere is not a study: it has no config.json; give the folder that `edgewise compare --out` wrote
+    """  # noqa: E501
+    functions = resolve_analyses(analyses)
+    records = read_study(folder)
+    analysis = analyse(records)
+    sections = [run_analysis(name, function, records) for name, function in functions.items()]
+    pictures = _pictures(records, analysis)
+    own = [_own(place, section) for place, section in enumerate(sections, 1)]
+    _write_numbers(records, analysis)
+    for picture in [*pictures, *filter(None, own)]:
+        figures.save_png(picture.figure, records.folder / f"{picture.name}.png")
+    return _write_pages(records, analysis, pictures, list(zip(sections, own, strict=True)))
+
+
+def summary_table(analysis: Mapping[str, Any]) -> Table:
+    """The summary for a terminal.
+
+    Example:
+        >>> study = {"dataset": "digits", "level": 0.95}
+        >>> summary_table({"study": study, "ranking": [], "variants": {}}).row_count
+        0
+    """
+    level = f"{100 * analysis['study']['level']:g} %"
+    table = Table(title=f"Test accuracy on {analysis['study']['dataset']}", title_justify="left")
+    table.add_column("variant", no_wrap=True)
+    for heading in ("accuracy %", f"{level} interval", "last epoch %", "parameters"):
+        table.add_column(heading, justify="right")
+    for heading in ("s/epoch", "converged at", "seeds"):
+        table.add_column(heading, justify="right")
+    for name in analysis["ranking"]:
+        entry = analysis["variants"][name]
+        seconds, epoch = entry["seconds_per_epoch"], entry["convergence_epoch"]["mean"]
+        table.add_row(
+            name,
+            percent(entry["test_accuracy"]["mean"]),
+            span(entry["test_accuracy"]),
+            percent(entry["final_accuracy"]["mean"]),
+            f"{entry['parameters']:,}",
+            "–" if seconds is None else f"{seconds:.2f}",
+            "–" if epoch is None else f"{epoch:.1f}",
+            str(len(entry["seeds"])),
+        )
+    return table
+
+
+def _write_numbers(records: StudyRecords, analysis: Mapping[str, Any]) -> None:
+    write_json(records.folder / "training_histories.json", histories(records))
+    write_summary_csv(analysis, records.folder / "results_summary.csv")
+    write_json(records.folder / "summary.json", summary(analysis))
+    write_json(records.folder / "detailed_analysis.json", analysis)
+    write_predictions(records, records.folder / "predictions.parquet")
+
+
+def _pictures(records: StudyRecords, analysis: Mapping[str, Any]) -> list[Picture]:
+    """All figures, in the order of the page."""
+    made = {
+        name: getattr(figures, name)(analysis)
+        for name in figures.__all__
+        if name in CAPTIONS and name != "temporal_patterns"
+    }
+    # One trial a variant is enough to look at; the first that kept its curves.
+    curves = {
+        name: next((found for trial in trials if (found := trial.curves())), {})
+        for name, trials in records.by_variant.items()
+    }
+    made["temporal_patterns"] = figures.temporal_patterns(analysis, curves)
+    return [_drawn(Picture(name, caption, made[name])) for name, caption in CAPTIONS.items()]
+
+
+def _own(place: int, section: Section) -> Picture | None:
+    """The figure of a user's analysis, if it has one."""
+    if section.figure is None:
+        return None
+    return _drawn(Picture(f"analysis_{place}", "", section.figure))
+
+
+def _drawn(picture: Picture) -> Picture:
+    """The figure as HTML: a drawing, or an image where the drawing would be large."""
+    title = picture.name.replace("_", " ")
+    drawing = figures.svg(picture.figure, picture.name)
+    if len(drawing) <= LARGEST_SVG:
+        label = f'<svg role="img" aria-label="{title}"'
+        return replace(picture, html=drawing.replace("<svg", label, 1))
+    data = base64.b64encode(figures.png(picture.figure)).decode("ascii")
+    return replace(picture, html=f'<img alt="{title}" src="data:image/png;base64,{data}">')
+
+
+def _write_pages(
+    records: StudyRecords,
+    analysis: Mapping[str, Any],
+    pictures: Sequence[Picture],
+    own: Sequence[tuple[Section, Picture | None]],
+) -> Path:
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = page(analysis, records.config) | {"pictures": pictures, "own": own}
+    for name in ("analysis_report.md", "report.html"):
+        source = "report.html.j2" if name.endswith("html") else "report.md.j2"
+        text = templates.get_template(source).render(content)
+        path = write_atomically(records.folder / name, text.rstrip() + "\n")
+    return path

@@ -1,0 +1,222 @@
+"""The words and formatted numbers of a report, shared by its Markdown and its HTML."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgewise.studies.analysis import CONVERGED_WITHIN, DEAD_EXPERT
+from edgewise.studies.verdicts import ALPHA, MIN_SEEDS, too_few_seeds
+
+Cells = list[dict[str, str]]
+
+READING = (
+    "Test accuracy is that of the model chosen on the validation set, as a mean over seeds. The "
+    "interval says where the mean of many more seeds would be expected. “Last epoch” is "
+    "the accuracy of the weights that training ended with, which nobody chose.",
+    f"“Converged at” is the first epoch within {100 * CONVERGED_WITHIN:g} points of the "
+    "run's best validation accuracy. “Wobble” is the standard deviation of the validation "
+    "accuracy over the last third of the epochs, in points. “Gap” is training minus "
+    "validation accuracy at the chosen epoch, in points: large is over-fitted. Seconds are the "
+    "median over epochs on the machine named below.",
+)
+
+METHOD = (
+    "All variants see the same training, validation and test items and, for one seed, the same "
+    "order of batches. Nothing is chosen on the test set.",
+    "Two variants are compared item by item and seed by seed. The difference in accuracy varies "
+    "with the seed and with the items that happen to be in the test set; both are counted, as "
+    "crossed random effects, in a Student t test with Satterthwaite's degrees of freedom. It "
+    "speaks of new seeds and new test items from the same source, not of other training data.",
+    f"A difference is called established when its p, adjusted for all pairs by Holm's method, is "
+    f"below {ALPHA:g}, its interval leaves out 0, and there are at least {MIN_SEEDS} seeds that "
+    "both variants share. Taken together, studies of variants that do not differ then make any "
+    f"false claim in about {100 * ALPHA:g} % of cases at most. “Not established” does not "
+    "mean equal: the interval says how large a difference may still be.",
+    "Effect size is Hedges' g of the paired differences over seeds. “Wins” is the share of "
+    "seeds on which the first variant is ahead, a tie counting half. The sign-flip p is an exact "
+    "check that sees the seeds only.",
+)
+
+
+def page(analysis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the templates show, but for the figures."""
+    study = analysis["study"]
+    return {
+        "title": f"{study['dataset']}: {len(analysis['ranking'])} variants compared",
+        "headline": analysis["headline"],
+        "facts": _facts(study),
+        "notes": analysis["notes"],
+        "reading": READING,
+        "method": METHOD,
+        "variants": [_variant(n, analysis["variants"][n], study) for n in analysis["ranking"]],
+        "pairs": [_pair(pair) for pair in analysis["pairs"]],
+        "telling": _telling(analysis),
+        "common": _common(analysis),
+        "common_count": analysis["mistakes"]["common"]["count"],
+        "experts": _experts(analysis),
+        "dead": [
+            f"{name}: {', '.join(entry['dead'])}"
+            for name, entry in analysis["experts"].items()
+            if entry["dead"]
+        ],
+        "dead_share": f"{100 * DEAD_EXPERT:g} %",
+        "failures": analysis["failures"],
+        "card": {str(k): _plain(v) for k, v in (config.get("data_card") or {}).items()},
+        "machines": [f"{m['device']}, {_count(m['threads'], 'thread')}" for m in study["machines"]],
+        "config": json.dumps(config, indent=2, ensure_ascii=False),
+        "columns": columns,
+    }
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The headings of a table: the keys of all rows, in the order they appear.
+
+    Example:
+        >>> columns([{"a": 1}, {"b": 2, "a": 3}])
+        ['a', 'b']
+    """
+    return list(dict.fromkeys(str(key) for row in rows for key in row))
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A fraction in percent, or a dash.
+
+    Example:
+        >>> percent(0.91234), percent(None)
+        ('91.23', '–')
+    """
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def span(entry: Mapping[str, float | None]) -> str:
+    """An interval of fractions in percent, or a dash.
+
+    Example:
+        >>> span({"low": 0.9, "high": 0.95})
+        '90.00 to 95.00'
+    """
+    if entry["low"] is None:
+        return "–"
+    return f"{percent(entry['low'])} to {percent(entry['high'])}"
+
+
+def _facts(study: Mapping[str, Any]) -> str:
+    return (
+        f"Data: {study['dataset']}, {len(study['classes'])} classes, "
+        f"{_count(study['items'], 'test item')}. "
+        f"{_count(len(study['variants']), 'variant')}, {_count(len(study['seeds']), 'seed')}, "
+        f"{_count(study['trials'], 'finished trial')}."
+    )
+
+
+def _variant(name: str, entry: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, str]:
+    memory = entry["peak_memory_mb"]
+    return {
+        "variant": name,
+        "test accuracy %": percent(entry["test_accuracy"]["mean"]),
+        f"{100 * study['level']:g} % interval": span(entry["test_accuracy"]),
+        "last epoch %": percent(entry["final_accuracy"]["mean"]),
+        "parameters": f"{entry['parameters']:,}",
+        "seeds": str(len(entry["seeds"])),
+        "converged at": _number(entry["convergence_epoch"]["mean"], 1),
+        "wobble": percent(entry["stability"]["mean"]),
+        "gap": percent(entry["overfitting_gap"]["mean"]),
+        "s/epoch": _number(entry["seconds_per_epoch"], 2),
+        "memory MB": "–" if memory is None else f"{memory:.0f}",
+    }
+
+
+def _pair(pair: Mapping[str, Any]) -> dict[str, str]:
+    few = pair["seeds"] < MIN_SEEDS
+    interval = "–"
+    if pair["low_points"] is not None:
+        interval = f"{pair['low_points']:.2f} to {pair['high_points']:.2f}"
+    return {
+        "pair": f"{pair['a']} − {pair['b']}",
+        "points": _number(pair["difference_points"], 2),
+        f"{100 * pair['level']:g} % interval": interval,
+        # A p from a handful of seeds would be read as evidence; the file with all numbers has it.
+        "p": "–" if few else p_text(pair["p"]),
+        "adjusted p": "–" if few else p_text(pair["p_holm"]),
+        "sign-flip p": p_text(pair["sign_flip_p"]),
+        "effect g": _number(pair["hedges_g"], 2),
+        "wins": percent(pair["superiority"], 0) + (" %" if pair["superiority"] is not None else ""),
+        "verdict": too_few_seeds(pair["seeds"]).split(":")[0] if few else pair["verdict"],
+    }
+
+
+def p_text(p: float | None) -> str:
+    """A p value with as many digits as it deserves.
+
+    Example:
+        >>> p_text(0.00002), p_text(0.0312), p_text(0.5), p_text(None)
+        ('< 0.0001', '0.0312', '0.50', '–')
+    """
+    if p is None:
+        return "–"
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _telling(analysis: Mapping[str, Any]) -> Cells:
+    classes = analysis["study"]["classes"]
+    return [
+        {
+            "variant": name,
+            "item": str(row["item"]),
+            "events": str(row["length"]),
+            "true class": str(classes[row["label"]]),
+            "its answer": str(classes[row["answer"]]),
+            "right on its seeds": f"{percent(row['right'], 0)} %",
+            "right by the others": f"{percent(row['others_right'], 0)} %",
+        }
+        for name in analysis["ranking"]
+        for row in analysis["mistakes"]["telling"].get(name, [])[:2]
+    ]
+
+
+def _common(analysis: Mapping[str, Any]) -> Cells:
+    classes = analysis["study"]["classes"]
+    return [
+        {
+            "item": str(row["item"]),
+            "events": str(row["length"]),
+            "true class": str(classes[row["label"]]),
+            "most frequent answer": str(classes[row["answer"]]),
+            "stated probability": f"{percent(row['probability'], 0)} %",
+        }
+        for row in analysis["mistakes"]["common"]["items"]
+    ]
+
+
+def _experts(analysis: Mapping[str, Any]) -> Cells:
+    return [
+        {
+            "variant": name,
+            "expert": expert,
+            "events routed to it %": percent(selected["mean"], 1),
+            "interval": span(selected),
+            "mean weight %": percent(weight["mean"], 1),
+            "": "dead" if expert in entry["dead"] else "",
+        }
+        for name, entry in analysis["experts"].items()
+        for expert, selected, weight in zip(
+            entry["experts"], entry["selected"], entry["weight"], strict=True
+        )
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    if value is None:
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,12 @@
+"""One run: train a model, choose its best epoch, keep it safe, and evaluate it."""
+
+from edgewise.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgewise.train.evaluate import Evaluation, evaluate
+from edgewise.train.history import best_epoch, read_history, write_history
+from edgewise.train.logs import CSVLog
+from edgewise.train.loop import fit
+from edgewise.train.progress import ProgressBar
+from edgewise.train.run import Run
+from edgewise.train.settings import Settings
+from edgewise.train.source import Batch, Source
+from edgewise.train.step import Step
