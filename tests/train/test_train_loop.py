@@ -182,6 +182,25 @@ def test_it_is_a_function_of_the_seed_and_leaves_no_trace():
     assert not same_state(first, trained(4))
 
 
+def test_each_epoch_draws_its_own_numbers():
+    drawn = []
+
+    def penalty(model):
+        drawn.append(torch.rand(()).item())
+        return model[0].bias.sum() * 0
+
+    fit(network(), Toys(), Toys(), Settings(epochs=3), seed=0, penalty=penalty)
+    assert len(set(drawn)) == len(drawn) == 3 * 4
+
+
+def test_a_model_that_comes_in_evaluation_mode_is_trained_all_the_same():
+    states = []
+    for mode in (True, False):
+        model = network(dropout=0.5).train(mode)
+        states.append(fit(model, Toys(), Toys(), Settings(epochs=1), seed=0).last_state)
+    assert same_state(*states)
+
+
 def test_an_on_epoch_callable_may_add_to_the_row():
     seen = []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import train_victim
+from torch.nn.functional import cross_entropy
 from train_toys import Toys, network, same_state
 
 from edgewise.core import InputError
@@ -110,6 +111,21 @@ def test_killed_at_random_batches_again_and_again(tmp_path):
     assert_same(whole, trained(tmp_path, on_epoch=[log]))
     lines = log.path.read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3", "4"]
+
+
+def test_the_scale_of_float16_is_kept(tmp_path):
+    """A run that forgot it would overflow, and leave steps out, a second time."""
+    arguments = {
+        "settings": Settings(epochs=EPOCHS, learning_rate=0.05, precision="float16"),
+        "loss": lambda prediction, target: 1e4 * cross_entropy(prediction, target),
+    }
+    steps = []
+    whole = trained(on_batch=[steps.append], **arguments)
+    assert [step.gradient_norm is None for step in steps].index(False) > 2
+    with pytest.raises(KilledError):
+        trained(tmp_path, on_epoch=[die_in_epoch(4)], **arguments)
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors").scaler["scale"] < 65536
+    assert_same(whole, trained(tmp_path, **arguments))
 
 
 def test_the_interrupted_model_itself_may_go_on(tmp_path):

@@ -31,7 +31,6 @@ def show_report(folder: Path, analyses: tuple[str, ...]) -> int:
     analysis = read_json(folder / "detailed_analysis.json")
     console = Console()
     console.print(summary_table(analysis))
-    for sentence in analysis["headline"]:
-        console.print(sentence, markup=False, highlight=False)
+    console.print(analysis["headline"], markup=False, highlight=False)
     console.print(f"The report: {page}", markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -44,7 +44,7 @@ class Routing:
     def balance(self) -> Float[Tensor, ""]:
         r"""How even the load is, :math:`E \sum_e f_e P_e` (Fedus et al. 2021, arXiv 2101.03961).
 
-        Equation 4 there. f is :meth:`load` (no gradient), P is :meth:`importance`. It is 1 when both are uniform.
+        Equation 4 there. f is :meth:`load` (no gradient), P is :meth:`importance`; 1 is even.
         """
         load = self.load().detach().to(self.probabilities)
         return self.probabilities.shape[-1] * (load * self.importance()).sum()

@@ -6,7 +6,7 @@ Example:
     True
 """
 
-from edgewise.studies.figure_style import png, save_png, svg
+from edgewise.studies.figure_style import png, save_png, settle, svg
 from edgewise.studies.figures_learning import convergence_analysis, expert_usage, training_curves
 from edgewise.studies.figures_results import (
     accuracy_overview,
@@ -22,6 +22,7 @@ __all__ = [
     "expert_usage",
     "png",
     "save_png",
+    "settle",
     "statistical_significance",
     "svg",
     "temporal_patterns",

@@ -228,8 +228,9 @@ def _history(folder: Path) -> tuple[dict[str, Any], ...]:
 
 def _failure(folder: Path) -> Failure:
     found = _json(folder / "failure.json", folder, ("message", "traceback"))
-    seed = folder.name.removeprefix("seed-")
-    return Failure(folder, folder.parent.name, seed, found["message"], found["traceback"])
+    variant = found.get("variant", folder.parent.name)
+    seed = str(found.get("seed", folder.name.removeprefix("seed-")))
+    return Failure(folder, variant, seed, found["message"], found["traceback"])
 
 
 def _json(path: Path, folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ CAPTIONS = {
     "temporal_patterns": "Top: lengths are cut so that each bin holds about as many test items. "
     "Below: what the encoders learned as functions of time; where there are no events a function "
     "was never asked for anything.",
-    "confusion_matrices": "Rows are true classes. Colour is for mistakes only; all panels share it.",
+    "confusion_matrices": "Rows are true classes. Colour is for mistakes only, on one scale.",
     "expert_usage": "An event may be routed to several experts, so that the bars need not add up "
     "to 100 %. An expert chosen for fewer than 1 % of the events is called dead.",
 }
@@ -45,12 +45,12 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its name as a file and what is said below it."""
+    """A figure, drawn: its name as a file, what is said below it, and both forms of it."""
 
     name: str
     caption: str
-    figure: Figure
-    html: str = ""
+    png: bytes
+    html: str
 
 
 def write_report(folder: str | Path, analyses: Sequence[str] = ()) -> Path:
@@ -83,7 +83,7 @@ def write_report(folder: str | Path, analyses: Sequence[str] = ()) -> Path:
     own = [_own(place, section) for place, section in enumerate(sections, 1)]
     _write_numbers(records, analysis)
     for picture in [*pictures, *filter(None, own)]:
-        figures.save_png(picture.figure, records.folder / f"{picture.name}.png")
+        write_atomically(records.folder / f"{picture.name}.png", picture.png)
     return _write_pages(records, analysis, pictures, list(zip(sections, own, strict=True)))
 
 
@@ -139,25 +139,27 @@ def _pictures(records: StudyRecords, analysis: Mapping[str, Any]) -> list[Pictur
         for name, trials in records.by_variant.items()
     }
     made["temporal_patterns"] = figures.temporal_patterns(analysis, curves)
-    return [_drawn(Picture(name, caption, made[name])) for name, caption in CAPTIONS.items()]
+    return [_drawn(name, caption, made[name]) for name, caption in CAPTIONS.items()]
 
 
 def _own(place: int, section: Section) -> Picture | None:
     """The figure of a user's analysis, if it has one."""
     if section.figure is None:
         return None
-    return _drawn(Picture(f"analysis_{place}", "", section.figure))
+    return _drawn(f"analysis_{place}", "", section.figure)
 
 
-def _drawn(picture: Picture) -> Picture:
-    """The figure as HTML: a drawing, or an image where the drawing would be large."""
-    title = picture.name.replace("_", " ")
-    drawing = figures.svg(picture.figure, picture.name)
+def _drawn(name: str, caption: str, figure: Figure) -> Picture:
+    """The figure as an image, and in the page as a drawing unless that would be large."""
+    figures.settle(figure)
+    image, drawing = figures.png(figure), figures.svg(figure, name)
+    title = name.replace("_", " ")
     if len(drawing) <= LARGEST_SVG:
-        label = f'<svg role="img" aria-label="{title}"'
-        return replace(picture, html=drawing.replace("<svg", label, 1))
-    data = base64.b64encode(figures.png(picture.figure)).decode("ascii")
-    return replace(picture, html=f'<img alt="{title}" src="data:image/png;base64,{data}">')
+        html = drawing.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    else:
+        data = base64.b64encode(image).decode("ascii")
+        html = f'<img alt="{title}" src="data:image/png;base64,{data}">'
+    return Picture(name, caption, image, html)
 
 
 def _write_pages(

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from edgewise.core import EdgewiseError, InputError, read_json, write_json
+from edgewise.core import EdgewiseError, InputError, read_json, write_atomically, write_json
 from edgewise.data import EventDataset, load_dataset
 from edgewise.studies.study import SHARED_FREELY, Study, Variant
 from edgewise.studies.trial import (
@@ -78,7 +78,21 @@ def run_study(
                 _run_here(waiting, dataset, root, tell)
             else:
                 _run_in_processes(waiting, study, root, tell)
+        for variant in variants:
+            _keep_best(variant, root)
     return root
+
+
+def _keep_best(variant: Variant, root: Path) -> None:
+    """Copies the weights of the variant's best seed, chosen on validation, to the top folder."""
+    folders = (root / "trials" / variant.slug).glob("seed-*")
+    done = [
+        f for f in folders if (f / "record.json").exists() and (f / "best.safetensors").exists()
+    ]
+    if done:
+        best = max(done, key=lambda f: read_json(f / "record.json")["validation"]["accuracy"])
+        weights = (best / "best.safetensors").read_bytes()
+        write_atomically(root / f"{variant.slug}_best.safetensors", weights)
 
 
 def load_streams(study: Study) -> EventDataset:
