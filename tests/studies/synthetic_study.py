@@ -22,7 +22,7 @@ def write_study(
     usage_in_history=True,
     seed_sd=0.01,
 ):
-    """A whole study; ``skill`` maps a variant to its accuracy. Variants with "mote" have experts."""
+    """A whole study; ``skill`` maps variants to accuracies; names with "mote" have experts."""
     folder = Path(folder)
     rng = np.random.default_rng(7)
     skill = skill or {name: 0.7 + 0.1 * place for place, name in enumerate(variants)}
@@ -84,7 +84,7 @@ def write_trial(
         share = rng.dirichlet([8, 6, 4, 0.01])
         usage = {
             "experts": list(EXPERTS),
-            "selected": np.minimum(1, 2 * share).tolist(),
+            "selected": share.tolist(),
             "weight": share.tolist(),
             "entropy": float(-(share * np.log(share + 1e-12)).sum() / np.log(4)),
         }

@@ -1,5 +1,6 @@
 """What a basis is, and the promises it may make about itself."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,7 +16,7 @@ class AbstractBasis(nn.Module, ABC):
     r"""A family of functions of one number, :math:`x \mapsto (B_1(x), \dots, B_K(x))`.
 
     Subclasses are final: they set :attr:`size`, write :meth:`derivative`, and declare the promises
-    that hold for them; the contract test (``tests/bases/test_contract.py``) holds them to it.
+    that hold for them; the contract test (``tests/bases/test_basis_contract.py``) holds them to it.
     """
 
     size: int
@@ -46,7 +47,7 @@ class AbstractBasis(nn.Module, ABC):
             order: 0, 1 or 2.
 
         Raises:
-            InputError: For another order.
+            InputError: For another order, or where x is not of a floating-point dtype.
 
         """
 
@@ -54,17 +55,22 @@ class AbstractBasis(nn.Module, ABC):
         """Moves what can be moved (such as centres) to where the sample ``x`` lies, in place."""
 
 
-def check_order(order: int) -> None:
-    """Raises an :class:`InputError` unless ``order`` is 0, 1 or 2."""
+def check_call(x: Tensor, order: int) -> None:
+    """Raises an :class:`InputError` unless x is floating-point and ``order`` is 0, 1 or 2."""
+    if not x.is_floating_point():
+        raise InputError(f"a basis takes floating-point numbers, got {x.dtype}; use x.double()")
     if order not in (0, 1, 2):
         raise InputError(f"derivatives are known up to order 2, got order={order!r}")
 
 
 def check_domain(domain: tuple[float, float]) -> tuple[float, float]:
     """The domain as two floats, or an :class:`InputError`."""
-    low, high = map(float, domain)
-    if not low < high:
-        raise InputError(f"domain must be (low, high) with low < high, got {tuple(domain)!r}")
+    try:
+        low, high = map(float, domain)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise InputError(f"domain must be (low, high) with low < high, got {domain!r}")
     return low, high
 
 
@@ -79,7 +85,7 @@ def make_basis(basis: "str | AbstractBasis", **options: Any) -> AbstractBasis:
     """A basis from its name (``"bspline"``, ``"module:Class"``) and options, or the object itself.
 
     Raises:
-        InputError: If the name is unknown, or options come with an object.
+        InputError: If the name is unknown, an option does not fit, or options come with an object.
 
     Example:
         >>> make_basis("bspline", grid_size=4, degree=2).size
@@ -90,4 +96,8 @@ def make_basis(basis: "str | AbstractBasis", **options: Any) -> AbstractBasis:
         if options:
             raise InputError(f"options {sorted(options)} go with a basis name, not with an object")
         return basis
-    return BASES.resolve(basis)(**options)
+    kind = BASES.resolve(basis)
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise InputError(f"basis {basis!r} can't be made: {error}") from error

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.bases.base import BASES, AbstractBasis, check_domain, check_order, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
 from edgewise.core import InputError, remembers
 
 
@@ -63,7 +63,7 @@ class BSpline(AbstractBasis):
         return (self.domain[1] - self.domain[0]) / self.grid_size
 
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
-        check_order(order)
+        check_call(x, order)
         u = (x - self.domain[0]) / self.step
         # With decay outside, k more cells on either side hold a part of some function.
         margin = self.degree + 1 if self.outside == "zero" else 0

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edgewise.bases.base import BASES, AbstractBasis, check_order, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_positive
 from edgewise.core import InputError, remembers
 
 
@@ -71,7 +71,7 @@ class Fourier(AbstractBasis):
             self.log_omega.copy_(omega.log())
 
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
-        check_order(order)
+        check_call(x, order)
         omega = self.omega.to(x)
         phase = x.unsqueeze(-1) * omega
         one = (torch.ones_like if order == 0 else torch.zeros_like)(x).unsqueeze(-1)

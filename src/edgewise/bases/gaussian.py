@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.bases.base import BASES, AbstractBasis, check_domain, check_order, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
 from edgewise.core import InputError, remembers
 
 LOWEST_EXPONENT = -80.0
@@ -41,6 +41,8 @@ class Gaussian(AbstractBasis):
         self.domain = check_domain(domain)
         if isinstance(centers, Sequence):
             mu = torch.tensor([float(c) for c in centers], dtype=torch.float64)
+            if not len(mu) or not bool(mu.isfinite().all() and (mu.diff() >= 0).all()):
+                raise InputError(f"centers must be rising numbers, got {list(centers)!r}")
         else:
             check_positive("centers", centers)
             low, high = self.domain
@@ -74,7 +76,7 @@ class Gaussian(AbstractBasis):
         self.sigma.copy_(around.clamp(min=span / (8 * self.size)))
 
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
-        check_order(order)
+        check_call(x, order)
         sigma = self.sigma.to(x)
         z = (x.unsqueeze(-1) - self.mu.to(x)) / sigma
         bump = (-0.5 * z * z).clamp(min=LOWEST_EXPONENT).exp()

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.bases.base import BASES, AbstractBasis, check_domain, check_order, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
 from edgewise.bases.gaussian import LOWEST_EXPONENT
 from edgewise.core import InputError, did_you_mean, remembers
 
@@ -104,7 +104,7 @@ class Wavelet(AbstractBasis):
         self.register_buffer("shift", torch.tensor(shift, dtype=torch.float64))
 
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
-        check_order(order)
+        check_call(x, order)
         scale = self.scale.to(x)
         u = (x.unsqueeze(-1) - self.shift.to(x)) / scale
         return MOTHERS[self.mother](u, order) * scale ** (-0.5 - order)

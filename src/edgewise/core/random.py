@@ -1,11 +1,13 @@
 """Randomness: one seed, one independent stream for each purpose, nothing global touched."""
 
-import zlib
+import hashlib
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
+
+from edgewise.core.errors import InputError
 
 
 def stream(seed: int, *purpose: str | int) -> int:
@@ -15,10 +17,13 @@ def stream(seed: int, *purpose: str | int) -> int:
         >>> stream(0, "shuffle", 3) == stream(0, "shuffle", 3) != stream(0, "shuffle", 4)
         True
 
+    Raises:
+        InputError: If the seed is not a whole number.
+
     """
-    words = [p if isinstance(p, int) else zlib.crc32(p.encode()) for p in purpose]
-    state = np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0]
-    return int(state >> np.uint64(1))
+    # Of the text, not of numbers: SeedSequence takes (0, 1) for 2³² and ("a", 0) for ("a",).
+    words = repr([_whole(seed), *(str(p) if isinstance(p, str) else _whole(p) for p in purpose)])
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest()) >> 1
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
@@ -48,6 +53,15 @@ def seeded(seed: int, *purpose: str | int) -> Iterator[None]:
         True
 
     """
-    with torch.random.fork_rng():
+    # All devices by name: left to itself fork_rng warns where there are several.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(stream(seed, *purpose))
         yield
+
+
+def _whole(seed: int) -> int:
+    """The number as Python's own int: NumPy's would print otherwise."""
+    try:
+        return int(operator.index(seed))
+    except TypeError:
+        raise InputError(f"a seed must be a whole number, got {seed!r}") from None

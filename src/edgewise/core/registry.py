@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edgewise.core.errors import InputError
+from edgewise.core.extras import is_within
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -66,6 +67,8 @@ class Registry(Generic[T]):
             InputError: If there is none, with the nearest name.
 
         """
+        if not isinstance(name, str):
+            raise InputError(f"a {self.kind} is asked for by name, got {name!r}")
         if name in self._entries:
             return self._entries[name]
         if ":" in name:
@@ -74,23 +77,27 @@ class Registry(Generic[T]):
 
     def _import(self, name: str) -> T:
         module, _, attribute = name.partition(":")
+        if not (module and attribute) or module.startswith("."):
+            raise InputError(f"the {self.kind} {name!r} must read 'module:name'")
         # As `python -m` does: a file beside the user is importable.
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)
         try:
-            return getattr(importlib.import_module(module), attribute)
+            imported = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if error.name and not module.startswith(error.name):
+            if not is_within(module, error.name):
                 raise
             raise InputError(
                 f"the {self.kind} {name!r} names the module {module!r}, which can't be imported; "
                 f"run from its folder or install it"
             ) from error
-        except AttributeError as error:
+        # Apart from the import, whose own AttributeError is a fault of that module.
+        if not hasattr(imported, attribute):
             raise InputError(
                 f"the {self.kind} {name!r} is not in the module {module!r}: it has no {attribute!r}"
-            ) from error
+            )
+        return getattr(imported, attribute)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -37,12 +37,12 @@ class AbstractTimeEncoder(nn.Module, ABC):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
-            raise InputError(f"dim must be a whole number of at least 1, got {dim!r}")
-        self.dim = dim
+        self.dim = _check_dim(dim)
         # The bits of three float64: as integers they survive .to(float32), .half() and autocast.
         clock = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
         self.register_buffer("clock_bits", clock.view(torch.int64))
+        # Empty: it only follows .to(dtype), for encoders without parameters.
+        self.register_buffer("_like", torch.empty(0), persistent=False)
 
     @property
     def origin(self) -> Float[Tensor, ""]:
@@ -77,10 +77,11 @@ class AbstractTimeEncoder(nn.Module, ABC):
             The encoder itself.
 
         Raises:
-            InputError: If there is no event or a time is not finite.
+            InputError: If there is no event, a time is not finite or the mask does not fit.
 
         """
-        mask = torch.ones_like(times, dtype=torch.bool) if mask is None else mask
+        times = times.to(self.clock_bits.device)
+        mask = self._check_mask(times, None if mask is None else mask.to(times.device))
         valid = times[mask]
         if not valid.numel():
             raise InputError("fit_scale needs at least one valid time, got none")
@@ -95,7 +96,7 @@ class AbstractTimeEncoder(nn.Module, ABC):
         gaps = gaps[mask[..., 1:] & mask[..., :-1]]
         gaps = gaps[gaps > 0]
         gap = gaps.median() if gaps.numel() else span
-        clock = torch.stack([origin, span, gap]).to(self.clock_bits.device)
+        clock = torch.stack([origin, span, gap])
         self.clock_bits.copy_(clock.view(torch.int64))
         with torch.no_grad():
             self._fit(self.normalise(times), mask)
@@ -131,38 +132,68 @@ class AbstractTimeEncoder(nn.Module, ABC):
 
     def _check(self, times: Tensor, mask: Tensor | None, features: Tensor | None) -> Tensor:
         """The mask, after a look at the shapes."""
-        if mask is not None and mask.shape != times.shape:
-            raise InputError(
-                f"mask must have the shape of times, {tuple(times.shape)}, got {tuple(mask.shape)}"
-            )
-        if self.feature_dim and (features is None or features.shape[-1] != self.feature_dim):
+        expected = (*times.shape, self.feature_dim)
+        if self.feature_dim and (features is None or features.shape != expected):
             got = "none" if features is None else f"shape {tuple(features.shape)}"
             raise InputError(
-                f"{type(self).__name__} was made for {self.feature_dim} event features, got {got}"
+                f"{type(self).__name__} was made for {self.feature_dim} event features and takes "
+                f"them in the shape {expected}, got {got}"
             )
-        return torch.ones_like(times, dtype=torch.bool) if mask is None else mask
+        return self._check_mask(times, mask)
+
+    @staticmethod
+    def _check_mask(times: Tensor, mask: Tensor | None) -> Tensor:
+        """The mask, all True where there is none."""
+        if mask is None:
+            return torch.ones_like(times, dtype=torch.bool)
+        # A mask of numbers would be taken for indices.
+        if mask.dtype != torch.bool or mask.shape != times.shape:
+            raise InputError(
+                f"mask must be torch.bool in the shape of times, {tuple(times.shape)}, got "
+                f"{mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        return mask
 
     @property
     def _dtype(self) -> torch.dtype:
         """The dtype of what the encoder returns: that of its parameters."""
-        return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
+        return next((p.dtype for p in self.parameters()), self._like.dtype)
 
 
-def make_encoder(encoder: str | AbstractTimeEncoder, dim: int = 32, **options: Any) -> nn.Module:
+def make_encoder(
+    encoder: str | AbstractTimeEncoder, dim: int = 32, **options: Any
+) -> AbstractTimeEncoder:
     """An encoder from its name (``"kmote"``, ``"module:Class"``) and options, or the object itself.
 
+    An object has its ``dim`` already; the one given here is for names.
+
     Raises:
-        InputError: If the name is unknown or an option does not fit.
+        InputError: If the name is unknown, an option does not fit or comes with an object, or what
+            is there is no time encoder.
 
     Example:
         >>> make_encoder("kmote", dim=16).dim
         16
 
     """
-    if not isinstance(encoder, str):
+    if isinstance(encoder, AbstractTimeEncoder):
+        if options:
+            raise InputError(f"options {sorted(options)} go with an encoder name, not an object")
         return encoder
     kind = ENCODERS.resolve(encoder)
     try:
-        return kind(dim, **options)
+        made = kind(_check_dim(dim), **options)
     except TypeError as error:
         raise InputError(f"encoder {encoder!r} can't be made: {error}") from error
+    if not isinstance(made, AbstractTimeEncoder):
+        raise InputError(
+            f"encoder {encoder!r} must be a subclass of AbstractTimeEncoder, it made a "
+            f"{type(made).__name__}"
+        )
+    return made
+
+
+def _check_dim(dim: int) -> int:
+    if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
+        raise InputError(f"dim must be a whole number of at least 1, got {dim!r}")
+    return dim

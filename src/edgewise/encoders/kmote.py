@@ -39,14 +39,25 @@ class Standardised(nn.Module):
 
     def fit(self, x: Float[Tensor, "n 1"], weight: Float[Tensor, " n"]) -> None:
         """Measures mean and standard deviation over the sample, in place."""
-        y = self.module(x).double()
+        y = self._values(x).double()
+        if y.shape[-1] != len(self.mean):
+            raise InputError(
+                f"the time expert {type(self.module).__name__} must give {len(self.mean)} numbers "
+                f"for a time, got {y.shape[-1]}"
+            )
         w = (weight / weight.sum()).unsqueeze(-1)
         mean = (w * y).sum(0)
         self.mean.copy_(mean)
-        self.std.copy_((w * (y - mean).square()).sum(0).sqrt().clamp(min=1e-8))
+        std = (w * (y - mean).square()).sum(0).sqrt()
+        # An expert that does not vary, as over a single time, keeps its scale.
+        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def forward(self, x: Float[Tensor, "n 1"]) -> Float[Tensor, "n d"]:
-        return (self.module(x) - self.mean) / self.std
+        return (self._values(x) - self.mean) / self.std
+
+    def _values(self, x: Tensor) -> Tensor:
+        # A KAN layer wants every digit of the time, other modules a dtype like their own.
+        return self.module(x if isinstance(self.module, KANLinear) else x.to(self.mean.dtype))
 
 
 @ENCODERS.register("kmote")
@@ -108,6 +119,11 @@ class KMOTE(AbstractPointwiseEncoder):
         layer_norm: bool = False,
     ) -> None:
         super().__init__(dim)
+        if isinstance(experts, str):
+            raise InputError(
+                f"experts must be a list of time experts, got the word {experts!r}; "
+                f"for a single one write [{experts!r}]"
+            )
         if not experts:
             raise InputError("experts must name at least one time expert, got none")
         if combine == "concat" and dim < len(experts):
@@ -119,7 +135,9 @@ class KMOTE(AbstractPointwiseEncoder):
         self.expert_names = _unique_names(experts)
         dims = _share(dim, len(experts)) if combine == "concat" else [dim] * len(experts)
         modules = [Standardised(_make_expert(e, d), d) for e, d in zip(experts, dims, strict=True)]
-        self.register_buffer("router_omega", torch.empty(router_frequencies, dtype=torch.float64))
+        # As logarithms, which half precision can hold.
+        log_omega = torch.empty(router_frequencies, dtype=torch.float64)
+        self.register_buffer("router_log_omega", log_omega)
         router = Router(1 + 2 * router_frequencies + router_features, len(experts), router_hidden)
         self.mixture = MixtureOfExperts(modules, router, top_k, combine)
         self.norm = nn.LayerNorm(dim) if layer_norm else None
@@ -128,9 +146,9 @@ class KMOTE(AbstractPointwiseEncoder):
             self._fit(even, torch.ones_like(even, dtype=torch.bool))
 
     def _fit(self, tau: Tensor, mask: Tensor) -> None:
-        count = len(self.router_omega)
+        count = len(self.router_log_omega)
         peaks = spectral_omega(tau, mask, 16, self.steps)
-        self.router_omega.copy_(_mix(peaks[: count // 2], count, self.steps))
+        self.router_log_omega.copy_(_mix(peaks[: count // 2], count, self.steps).log())
         distinct, counts = torch.unique(tau[mask], return_counts=True)
         for expert in self.mixture.experts:
             basis = getattr(expert.module, "basis", None)
@@ -150,7 +168,7 @@ class KMOTE(AbstractPointwiseEncoder):
 
     def _context(self, tau: Tensor, features: Tensor | None) -> Tensor:
         """What the router sees: τ in -1 … 1, cosines and sines, event features."""
-        angle = tau.unsqueeze(-1) * self.router_omega.to(tau)
+        angle = tau.unsqueeze(-1) * self.router_log_omega.to(tau).exp()
         parts = [(2 * tau - 1).unsqueeze(-1), angle.cos(), angle.sin()]
         if features is not None:
             parts.append(features)
@@ -216,6 +234,8 @@ def _make_expert(expert: str | AbstractBasis | nn.Module, dim: int) -> nn.Module
         expert = (EXPERTS if expert in EXPERTS else BASES).resolve(expert)()
     if isinstance(expert, AbstractBasis):
         return KANLinear(1, dim, expert, base=None, bias=True)
+    if not isinstance(expert, nn.Module):
+        raise InputError(f"a time expert must be a name, a basis or a module, got {expert!r}")
     return expert
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
 from edgewise.bases import AbstractBasis, Gaussian
-from edgewise.core import remembers
+from edgewise.core import InputError, remembers
 from edgewise.encoders.base import ENCODERS, AbstractTimeEncoder
 from edgewise.encoders.kmote import KMOTE
 from edgewise.layers import KANLinear, Mamba
@@ -93,18 +93,36 @@ class KANMAMMOTE(AbstractTimeEncoder):
         features: Float[Tensor, "B L F"] | None = None,
     ) -> Float[Tensor, "B L dim"]:
         mask = self._check(times, mask, features)
+        if not times.numel():
+            return torch.zeros(*times.shape, self.dim, dtype=self._dtype, device=times.device)
+        if times.ndim != 2:
+            return self._reshaped(times, mask, features)
         absolute = self.kmote(times, mask)
         relative = self.relative(_difference(absolute)) * mask.unsqueeze(-1)
         gap = torch.cat([relative, self._gaps(times, mask).to(relative)], dim=-1)
-        parts = [absolute, relative, *([features.to(absolute)] if self.feature_dim else [])]
-        h = self.mix(torch.cat(parts, dim=-1))
+        parts = [absolute, relative]
+        if self.feature_dim:
+            parts.append(features.to(absolute).masked_fill(~mask.unsqueeze(-1), 0.0))
+        # The residual stream keeps its precision under autocast.
+        h = self.mix(torch.cat(parts, dim=-1)).to(self._dtype)
         for norm, block in zip(self.norms, self.blocks, strict=True):
             h = h + block(norm(h), mask, gap)
         return self.norm(h).masked_fill(~mask.unsqueeze(-1), 0.0)
 
+    def _reshaped(self, times: Tensor, mask: Tensor, features: Tensor | None) -> Tensor:
+        """The same with one leading axis: one sequence, or a batch of batches."""
+        if not times.ndim:
+            raise InputError("KANMAMMOTE encodes sequences, got a single time without an axis")
+        length = times.shape[-1]
+        if self.feature_dim:
+            features = features.reshape(-1, length, self.feature_dim)
+        vectors = self(times.reshape(-1, length), mask.reshape(-1, length), features)
+        return vectors.reshape(*times.shape, self.dim)
+
     def _gaps(self, times: Tensor, mask: Tensor) -> Float[Tensor, "B L 2"]:
         """log(1 + gap) in typical gaps, and a mark on the first event."""
-        tau = self.normalise(times) * self.steps
+        # Whatever stands at padding, NaN included, must not reach a product.
+        tau = (self.normalise(times) * self.steps).masked_fill(~mask, 0.0)
         wait = torch.log1p(_difference(tau.unsqueeze(-1)).squeeze(-1).clamp(min=0)) * mask
         first = torch.zeros_like(wait)
         first[..., 0] = 1

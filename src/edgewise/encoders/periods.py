@@ -4,6 +4,7 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
+from scipy.stats import gamma
 from torch import Tensor
 
 
@@ -23,8 +24,8 @@ def log_spaced_omega(count: int, steps: float) -> Float[Tensor, " count"]:
 
     """
     steps = max(steps, 1.0)
-    exponent = torch.linspace(1, 0, count, dtype=torch.float64) if count > 1 else torch.ones(1)
-    return math.pi * steps ** exponent.double()
+    exponent = torch.linspace(1, 0, count, dtype=torch.float64)
+    return math.pi * steps**exponent
 
 
 def spectral_omega(
@@ -43,8 +44,10 @@ def spectral_omega(
         P(f) = \frac{1}{S} \sum_s \frac{1}{n_s} \Bigl| \sum_{k=1}^{n_s} e^{-2πi f τ_{sk}} \Bigr|^2
 
     (Bartlett 1963.) Events without rhythm have P = 1 at all f. A peak is a local maximum above
-    ``threshold`` times the median of its neighbourhood; the spectrum is smooth below 2 cycles,
-    where the outline of the streams lies, so the search starts there.
+    ``threshold`` times the median of its neighbourhood, and above what the highest of as many
+    frequencies without rhythm exceeds once in a hundred data sets: P is then a Gamma variable of
+    shape S and mean 1. The spectrum is smooth below 2 cycles, where the outline of the streams
+    lies, so the search starts there.
 
     Args:
         tau: Times on the encoder's clock, 0 to 1.
@@ -78,7 +81,9 @@ def spectral_omega(
     is_peak[1:-1] = (power[1:-1] >= power[:-2]) & (power[1:-1] > power[2:])
     is_peak[:low] = False
     is_peak[high + 1 :] = False
-    candidates = (is_peak & (peak > threshold)).nonzero().flatten()
+    streams = int(mask.any(-1).sum())
+    by_chance = float(gamma.isf(0.01 / (high - low), streams) / streams)
+    candidates = (is_peak & (peak > max(threshold, by_chance))).nonzero().flatten()
     best = candidates[power[candidates].argsort(descending=True)[:count]]
     return 2 * math.pi * _refine(power, best)
 

@@ -28,12 +28,9 @@ class Sinusoidal(AbstractPointwiseEncoder):
 
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        rate = 10_000.0 ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
-        self.register_buffer("rate", rate, persistent=False)
-
     def encode(self, tau: Tensor, counts: Tensor, features: Tensor | None = None) -> Tensor:
-        angle = (tau * self.steps).unsqueeze(-1) * self.rate.to(tau)
+        # Made anew, as a buffer would lose its digits in .half().
+        rate = 10_000.0 ** -(torch.arange(0, self.dim, 2).to(tau) / self.dim)
+        angle = (tau * self.steps).unsqueeze(-1) * rate
         pairs = torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
-        return pairs[..., : self.dim].to(torch.get_default_dtype())
+        return pairs[..., : self.dim].to(self._dtype)

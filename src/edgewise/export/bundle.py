@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from edgewise.core import InputError, build, recipe_of, write_atomically
 
@@ -26,7 +27,7 @@ def save(model: nn.Module, path: str | Path, notes: dict[str, Any] | None = None
         The path.
 
     Raises:
-        InputError: If the model does not remember how it was made.
+        InputError: If the model does not remember how it was made, or JSON can't hold the notes.
 
     Example:
         >>> import tempfile
@@ -39,8 +40,15 @@ def save(model: nn.Module, path: str | Path, notes: dict[str, Any] | None = None
 
     """
     header = {"format": FORMAT, "recipe": recipe_of(model), "notes": notes or {}}
-    metadata = {"edgewise": json.dumps(header, sort_keys=True)}
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    try:
+        metadata = {"edgewise": json.dumps(header, sort_keys=True)}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"notes must be what JSON can hold: {error}") from error
+    # Copies: safetensors refuses tensors that share memory, such as those of a shared basis.
+    state = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
     return write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
 
 
@@ -56,39 +64,49 @@ def load(path: str | Path, trust: Iterable[str] = ()) -> nn.Module:
             package that is not trusted.
 
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged or no safetensors file: {error}") from error
-    header = _header(path, metadata)
+    header, state = _read(Path(path))
     model = build(header["recipe"], trust)
     try:
-        model.load_state_dict(state)
+        # Assigned rather than copied, so that a model comes back in the precision it was saved in.
+        model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise InputError(f"{path} holds weights that do not fit its own recipe") from error
     return model
 
 
 def read_notes(path: str | Path) -> dict[str, Any]:
-    """The notes that were saved with a model."""
-    with safe_open(path, framework="pt") as file:
-        return _header(Path(path), file.metadata() or {})["notes"]
+    """The notes that were saved with a model.
+
+    Raises:
+        InputError: As :func:`load`.
+
+    """
+    return _read(Path(path), weights=False)[0]["notes"]
+
+
+def _read(path: Path, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header of a file and its tensors."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys() if weights}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged or no safetensors file: {error}") from error
+    return _header(path, metadata), state
 
 
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
         header = json.loads(metadata["edgewise"])
-        known = header["format"] == FORMAT
+        form = header["format"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} was not written by edgewise.save: it has no recipe") from error
-    if not known:
+    if form != FORMAT:
         raise InputError(
-            f"{path} has the format {header['format']!r}; this version reads {FORMAT!r}: "
-            f"update edgewise"
+            f"{path} has the format {form!r}; this version reads {FORMAT!r}: update edgewise"
         )
+    if not {"recipe", "notes"} <= set(header):
+        raise InputError(f"{path} was not written by edgewise.save: it has no recipe")
     return header

@@ -104,7 +104,7 @@ class MixtureOfExperts(nn.Module):
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(experts)
-        if not 1 <= top_k <= len(self.experts):
+        if not isinstance(top_k, int) or not 1 <= top_k <= len(self.experts):
             raise InputError(
                 f"top_k must lie between 1 and the number of experts, {len(self.experts)}, "
                 f"got {top_k!r}"

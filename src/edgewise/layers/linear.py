@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgewise.bases import AbstractBasis, make_basis
+from edgewise.bases.base import check_positive
 from edgewise.core import InputError, did_you_mean, remembers
 
 
@@ -73,8 +74,7 @@ class KANLinear(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value!r}")
+            check_positive(name, value)
         if base is not None and base not in BASE_ACTIVATIONS:
             raise InputError(
                 f"unknown base activation {base!r}: {did_you_mean(base, BASE_ACTIVATIONS)}"

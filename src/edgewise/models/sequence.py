@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
+from edgewise.bases.base import check_positive
 from edgewise.core import InputError, did_you_mean, remembers
 from edgewise.encoders import AbstractTimeEncoder, make_encoder
 from edgewise.layers import Mamba
@@ -63,6 +64,13 @@ class SequenceClassifier(nn.Module):
             raise InputError(f"unknown backbone {backbone!r}: {did_you_mean(backbone, BACKBONES)}")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must lie in [0, 1), got {dropout!r}")
+        sizes = {"num_classes": num_classes, "hidden_dim": hidden_dim, "num_layers": num_layers}
+        for name, size in sizes.items():
+            check_positive(name, size)
+        if isinstance(feature_dim, bool) or not isinstance(feature_dim, int) or feature_dim < 0:
+            raise InputError(
+                f"feature_dim must be a whole number of at least 0, got {feature_dim!r}"
+            )
         self.encoder = make_encoder(encoder, dim)
         self.feature_dim = feature_dim
         width = self.encoder.dim + feature_dim
@@ -77,17 +85,51 @@ class SequenceClassifier(nn.Module):
         lengths: Int[Tensor, " B"],
         features: Float[Tensor, "B L F"] | None = None,
     ) -> Float[Tensor, "B C"]:
-        """Logits of the classes."""
-        if self.feature_dim and features is None:
-            raise InputError(f"the model was made for {self.feature_dim} event features, got none")
+        """Logits of the classes.
+
+        Raises:
+            InputError: If the shapes do not fit each other or a length lies outside 0 … L.
+
+        """
+        self._check(times, lengths, features)
+        if not times.shape[1]:
+            times, features = times.new_zeros(len(times), 1), self._one_step(features)
         mask = torch.arange(times.shape[1], device=times.device) < lengths.unsqueeze(-1)
         x = self.encoder(times, mask, features)
         if self.feature_dim:
-            x = torch.cat([x, features.to(x.dtype) * mask.unsqueeze(-1)], dim=-1)
+            # Not a product: NaN at padding would survive it.
+            features = features.to(x.dtype).masked_fill(~mask.unsqueeze(-1), 0.0)
+            x = torch.cat([x, features], dim=-1)
         states = self.backbone(x, mask)
         last = (lengths - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, states.shape[-1])
         state = states.gather(1, last).squeeze(1) * (lengths > 0).unsqueeze(-1)
         return self.head(self.dropout(state))
+
+    @staticmethod
+    def _one_step(features: Tensor | None) -> Tensor | None:
+        """Features for one step of padding, which a batch of nothing but empty streams gets."""
+        return None if features is None else features.new_zeros(len(features), 1, features.shape[2])
+
+    def _check(self, times: Tensor, lengths: Tensor, features: Tensor | None) -> None:
+        if times.ndim != 2:
+            raise InputError(f"times must have the shape (B, L), got {tuple(times.shape)}")
+        if lengths.shape != times.shape[:1] or lengths.is_floating_point():
+            raise InputError(
+                f"lengths must be {len(times)} whole numbers, one for each sequence, got "
+                f"{lengths.dtype} of shape {tuple(lengths.shape)}"
+            )
+        if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= times.shape[1]:
+            raise InputError(
+                f"lengths must lie between 0 and {times.shape[1]}, the length of the padded times, "
+                f"got {int(lengths.min())} to {int(lengths.max())}"
+            )
+        if self.feature_dim and features is None:
+            raise InputError(f"the model was made for {self.feature_dim} event features, got none")
+        expected = (*times.shape, self.feature_dim)
+        if self.feature_dim and features.shape != expected:
+            raise InputError(
+                f"features must have the shape {expected}, got {tuple(features.shape)}"
+            )
 
 
 class Recurrent(nn.Module):
@@ -114,6 +156,10 @@ class Recurrent(nn.Module):
                     nn.init.ones_(parameter[hidden : 2 * hidden])
 
     def forward(self, x: Float[Tensor, "B L d"], mask: Tensor) -> Float[Tensor, "B L H"]:
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            # On a CPU autocast casts the weights but not the input, and the kernel takes no mixture.
+            x = x.to(torch.get_autocast_dtype(device))
         return self.rnn(x)[0]
 
 
@@ -128,7 +174,8 @@ class MambaStack(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B L d"], mask: Tensor) -> Float[Tensor, "B L H"]:
-        h = self.inlet(x)
+        # The residual stream keeps its precision under autocast.
+        h = self.inlet(x).to(self.inlet.weight.dtype)
         for norm, block in zip(self.norms, self.blocks, strict=False):
             h = h + self.dropout(block(norm(h), mask))
         return self.norms[-1](h)

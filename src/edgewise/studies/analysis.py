@@ -20,7 +20,7 @@ CONVERGED_WITHIN = 0.005
 """A run has converged at the first epoch that is this close to its best validation accuracy."""
 
 DEAD_EXPERT = 0.01
-"""An expert that fewer than this share of the events are routed to is called dead."""
+"""An expert that gets less than this share of the router's choices is called dead."""
 
 LENGTH_BINS = 5
 
@@ -369,7 +369,7 @@ def _experts(records: StudyRecords, level: float) -> dict[str, Any]:
 
 
 def _usage_over_epochs(trials: Sequence[Trial]) -> dict[str, Any] | None:
-    """Mean share of events routed to each expert at each epoch, where the history has it."""
+    """Mean share of the router's choices for each expert by epoch, where the history has it."""
     if not all(row.get("expert_usage") for trial in trials for row in trial.history):
         return None
     length = max(len(trial.history) for trial in trials)

@@ -80,7 +80,7 @@ def convergence_analysis(analysis: Mapping[str, Any]) -> Figure:
 
 
 def expert_usage(analysis: Mapping[str, Any]) -> Figure:
-    """The share of events that each expert is chosen for, and how it went over the epochs."""
+    """The share of the router's choices that fell on each expert, and how it went by epoch."""
     names = [name for name in drawn(analysis) if name in analysis["experts"]]
     if not names:
         return message("No variant of this study has experts, so there is no use of them to show.")
@@ -98,7 +98,7 @@ def expert_usage(analysis: Mapping[str, Any]) -> Figure:
     if over:
         _legend(figure, panels[1, 0], len(analysis["experts"][names[0]]["experts"]))
     for axes in panels[:, 0]:
-        axes.set_ylabel("events routed to it (%)", fontsize=9)
+        axes.set_ylabel("router's choices (%)", fontsize=9)
     figure.suptitle(
         f"Which experts are used: mean over seeds, {level(analysis)} interval"
         f"{'; below, by epoch' if over else ''}",
@@ -116,7 +116,7 @@ def _bars(axes: Axes, entry: Mapping[str, Any]) -> None:
     axes.errorbar(x, mean, (mean - low, high - mean), fmt="none", ecolor="#555555", capsize=3)
     labels = [f"{n}\n(dead)" if n in entry["dead"] else n for n in entry["experts"]]
     axes.set_xticks(x, labels, fontsize=8)
-    axes.set_ylim(0, 105)
+    axes.set_ylim(bottom=0)
     clean(axes)
 
 

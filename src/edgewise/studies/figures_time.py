@@ -22,7 +22,7 @@ from edgewise.studies.figures_results import NOTHING
 
 MAX_MIXTURES = 3
 MAX_PLAIN = 5
-MAX_FUNCTIONS = 6
+MAX_FUNCTIONS = 3
 
 # A row of panels: its title, and for each panel a title, the trial's curves and the family in them.
 Row = tuple[str, list[tuple[str, Mapping[str, np.ndarray], str]]]
@@ -133,7 +133,7 @@ def _functions(
     drawn_on[0].set_ylabel("value", fontsize=8)
     part.supxlabel("time (the data's units)", fontsize=8)
     part.suptitle(
-        f"{title}: learned functions of time (one seed); grey: where the training events lie",
+        f"{title}: some learned functions of time (one seed); grey: the training events",
         fontsize=10,
     )
 

@@ -25,7 +25,7 @@ def telling_mistakes(predictions: Predictions, most: int = 5) -> dict[str, list[
         if len(names) == 1:
             found[name] = []
             continue
-        others = (right.sum(0) - right[row]) / (len(names) - 1)
+        others = np.delete(right, row, axis=0).mean(0)
         gap = np.where((others >= 0.5) & (right[row] < 0.5), others - right[row], 0.0)
         found[name] = [
             _item(predictions, place)

@@ -254,7 +254,7 @@ def _check_keys(value: Any, keys: tuple[str, ...], path: Path, folder: Path) -> 
 
 def _arrays(path: Path, folder: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise _broken(path, "it is missing", folder) from None

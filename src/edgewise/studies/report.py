@@ -38,8 +38,8 @@ CAPTIONS = {
     "Below: what the encoders learned as functions of time; where there are no events a function "
     "was never asked for anything.",
     "confusion_matrices": "Rows are true classes. Colour is for mistakes only, on one scale.",
-    "expert_usage": "An event may be routed to several experts, so that the bars need not add up "
-    "to 100 %. An expert chosen for fewer than 1 % of the events is called dead.",
+    "expert_usage": "An event may be routed to several experts; each of these choices counts, and "
+    "they add up to 100 %. An expert that gets fewer than 1 % of them is called dead.",
 }
 
 

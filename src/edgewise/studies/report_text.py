@@ -53,7 +53,7 @@ def page(analysis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
         "pairs": [_pair(pair) for pair in analysis["pairs"]],
         "telling": _telling(analysis),
         "common": _common(analysis),
-        "common_count": analysis["mistakes"]["common"]["count"],
+        "common_text": _common_text(analysis["mistakes"]["common"]["count"]),
         "experts": _experts(analysis),
         "dead": [
             f"{name}: {', '.join(entry['dead'])}"
@@ -142,8 +142,17 @@ def _pair(pair: Mapping[str, Any]) -> dict[str, str]:
         "sign-flip p": p_text(pair["sign_flip_p"]),
         "effect g": _number(pair["hedges_g"], 2),
         "wins": percent(pair["superiority"], 0) + (" %" if pair["superiority"] is not None else ""),
-        "verdict": too_few_seeds(pair["seeds"]).split(":")[0] if few else pair["verdict"],
+        "verdict": _short_verdict(pair),
     }
+
+
+def _short_verdict(pair: Mapping[str, Any]) -> str:
+    """The verdict without the numbers that stand beside it in the table."""
+    if pair["seeds"] < MIN_SEEDS:
+        return too_few_seeds(pair["seeds"]).split(":")[0]
+    if not pair["established"]:
+        return "not established"
+    return f"{pair['a'] if pair['difference_points'] > 0 else pair['b']} is better"
 
 
 def p_text(p: float | None) -> str:
@@ -189,12 +198,22 @@ def _common(analysis: Mapping[str, Any]) -> Cells:
     ]
 
 
+def _common_text(count: int) -> str:
+    if count == 0:
+        return "Every test item is answered rightly by at least one trial."
+    verb = "is" if count == 1 else "are"
+    return (
+        f"{_count(count, 'test item')} {verb} answered wrongly by every trial. The ones answered "
+        f"with the most confidence, whose labels deserve a look:"
+    )
+
+
 def _experts(analysis: Mapping[str, Any]) -> Cells:
     return [
         {
             "variant": name,
             "expert": expert,
-            "events routed to it %": percent(selected["mean"], 1),
+            "router's choices %": percent(selected["mean"], 1),
             "interval": span(selected),
             "mean weight %": percent(weight["mean"], 1),
             "": "dead" if expert in entry["dead"] else "",

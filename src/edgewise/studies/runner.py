@@ -18,11 +18,14 @@ from filelock import FileLock, Timeout
 
 from edgewise.core import EdgewiseError, InputError, read_json, write_atomically, write_json
 from edgewise.data import EventDataset, load_dataset
+from edgewise.studies.custom import resolve_analyses
 from edgewise.studies.study import SHARED_FREELY, Study, Variant
 from edgewise.studies.trial import (
+    MODELS,
     Trial,
     difference,
     is_finished,
+    make_model,
     make_trial,
     run_trial,
     through_json,
@@ -62,6 +65,7 @@ def run_study(
     variants = list(study.variants() if variants is None else variants)
     trials = [make_trial(study, v, seed) for seed in range(study.seeds) for v in variants]
     dataset = load_streams(study)
+    _check_plan(study, trials[: len(variants)], dataset)
     with _only_one(root):
         _check_folder(study, root)
         finished = [trial for trial in trials if is_finished(trial, root)]
@@ -104,6 +108,27 @@ def load_streams(study: Study) -> EventDataset:
         limit=study.limit or None,
         **study.dataset_options,
     )
+
+
+def _check_plan(study: Study, trials: Sequence[Trial], dataset: EventDataset) -> None:
+    """Finds what is wrong with the request before anything is written.
+
+    Only the request: what a user's own code raises when it is called is that variant's failure.
+    """
+    resolve_analyses(study.analyses)
+    MODELS.resolve(study.model)
+    try:
+        torch.empty(0, device=study.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {study.device!r} can't be used here: {reason}") from None
+    for trial in trials:
+        try:
+            make_model(trial, dataset.train)
+        except InputError:
+            raise
+        except Exception:  # reported when the trial itself is tried
+            continue
 
 
 @contextlib.contextmanager

@@ -150,12 +150,9 @@ def run_trial(
 
 def build_model(trial: Trial, dataset: EventDataset) -> nn.Module:
     """The trial's model, its clock fitted to the training times."""
-    study, streams = trial.study, dataset.train
-    width = study.hidden_dim
-    if study.parameters:
-        width = _width_for(trial, streams)
+    streams = dataset.train
     with seeded(trial.seed, "init"):
-        model = _make(trial, streams, width)
+        model = make_model(trial, streams)
     times, lengths, _ = streams.batch(torch.arange(len(streams)))
     encoder = getattr(model, "encoder", None)
     if isinstance(encoder, AbstractTimeEncoder):
@@ -163,7 +160,15 @@ def build_model(trial: Trial, dataset: EventDataset) -> nn.Module:
     return model
 
 
-def _make(trial: Trial, streams: EventStreams, width: int) -> nn.Module:
+def make_model(trial: Trial, streams: EventStreams) -> nn.Module:
+    """The trial's model as it is made, of the width that its budget asks for."""
+    width = trial.study.hidden_dim
+    if trial.study.parameters:
+        width = _width_for(trial, streams)
+    return _of_width(trial, streams, width)
+
+
+def _of_width(trial: Trial, streams: EventStreams, width: int) -> nn.Module:
     study = trial.study
     features = 0 if streams.features is None else streams.features.shape[1]
     return MODELS.resolve(study.model)(
@@ -182,8 +187,9 @@ def _width_for(trial: Trial, streams: EventStreams) -> int:
     budget, low, high = trial.study.parameters, 1, 1
 
     def size(width: int) -> int:
+        # The random numbers it draws are of no consequence, and must have none.
         with seeded(0, "size"):
-            return count_parameters(_make(trial, streams, width))
+            return count_parameters(_of_width(trial, streams, width))
 
     if size(1) > budget:
         raise InputError(
