@@ -45,7 +45,9 @@ def test_the_committed_one_is_small_and_names_no_place_of_the_machine(committed)
     for cell in committed["cells"]:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("image/png", None)
-    places = re.findall(r"(?:/work|/tmp|/home|/root|/Users|[A-Z]:\\\\)[\w/]*", json.dumps(committed))
+    places = re.findall(
+        r"(?:/work|/tmp|/home|/root|/Users|[A-Z]:\\\\)[\w/]*", json.dumps(committed)
+    )
     assert places == []
 
 

@@ -44,7 +44,7 @@ def studies(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("study", ["six", "one", "none"])
+@pytest.mark.parametrize("study", ["one", "none"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_draws_whatever_there_is(studies, study, name):
     figure = draw(name, *studies[study])

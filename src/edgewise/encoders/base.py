@@ -38,8 +38,9 @@ class AbstractTimeEncoder(nn.Module, ABC):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = _check_dim(dim)
-        # The bits of three float64: as integers they survive .to(float32), .half() and autocast.
-        clock = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
+        # The bits of four float64: as integers they survive .to(float32), .half() and autocast. The
+        # fourth is what the origin lost to rounding.
+        clock = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64)
         self.register_buffer("clock_bits", clock.view(torch.int64))
         # Empty: it only follows .to(dtype), for encoders without parameters.
         self.register_buffer("_like", torch.empty(0), persistent=False)
@@ -90,13 +91,13 @@ class AbstractTimeEncoder(nn.Module, ABC):
                 "fit_scale needs finite times, got NaN or infinity among the valid ones"
             )
         origin = valid.min().double()
-        after = self._since(valid.max(), origin)
+        rest = _since(valid.min(), origin)
+        after = _since(valid.max(), origin) - rest
         span = torch.where(after > 0, after, torch.ones_like(after))
-        gaps = self._since(times[..., 1:], origin) - self._since(times[..., :-1], origin)
-        gaps = gaps[mask[..., 1:] & mask[..., :-1]]
+        gaps = _since(times, origin).diff(dim=-1)[mask[..., 1:] & mask[..., :-1]]
         gaps = gaps[gaps > 0]
         gap = gaps.median() if gaps.numel() else span
-        clock = torch.stack([origin, span, gap])
+        clock = torch.stack([origin, span, gap, rest])
         self.clock_bits.copy_(clock.view(torch.int64))
         with torch.no_grad():
             self._fit(self.normalise(times), mask)
@@ -107,15 +108,8 @@ class AbstractTimeEncoder(nn.Module, ABC):
 
     def normalise(self, times: Num[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Times on the encoder's clock, τ; float64."""
-        return self._since(times, self.origin) / self.span
-
-    @staticmethod
-    def _since(times: Tensor, origin: Tensor) -> Tensor:
-        # Whole numbers are subtracted as such: nanoseconds since 1970 do not fit float64.
-        if times.is_floating_point():
-            return times.double() - origin
-        whole = origin.round().long()
-        return (times.long() - whole).double() + (whole.double() - origin)
+        rest = self.clock_bits.view(torch.float64)[3]
+        return (_since(times, self.origin) - rest) / self.span
 
     @abstractmethod
     def forward(
@@ -160,6 +154,15 @@ class AbstractTimeEncoder(nn.Module, ABC):
         return next((p.dtype for p in self.parameters()), self._like.dtype)
 
 
+def _since(times: Tensor, origin: Tensor) -> Tensor:
+    """The time since the origin; float64."""
+    if times.is_floating_point():
+        return times.double() - origin
+    # Whole numbers are subtracted as such: nanoseconds since 1970 do not fit float64.
+    whole = origin.round().long()
+    return (times.long() - whole).double() + (whole.double() - origin)
+
+
 def make_encoder(
     encoder: str | AbstractTimeEncoder, dim: int = 32, **options: Any
 ) -> AbstractTimeEncoder:
@@ -180,6 +183,8 @@ def make_encoder(
         if options:
             raise InputError(f"options {sorted(options)} go with an encoder name, not an object")
         return encoder
+    if not isinstance(encoder, str):
+        raise InputError(f"encoder must be a name or a time encoder, got {encoder!r}")
     kind = ENCODERS.resolve(encoder)
     try:
         made = kind(_check_dim(dim), **options)

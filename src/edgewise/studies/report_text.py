@@ -5,7 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgewise.studies.analysis import CONVERGED_WITHIN, DEAD_EXPERT
+from edgewise.studies.analysis import DEAD_EXPERT
+from edgewise.studies.variant import CONVERGED_WITHIN
 from edgewise.studies.verdicts import ALPHA, MIN_SEEDS, too_few_seeds
 
 Cells = list[dict[str, str]]
