@@ -5,16 +5,18 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from page_blocks import ROOT, blocks
 
+from edgewise.cli.main import run
 from edgewise.core import read_json
 
 PAGE = "compare_your_own.md"
-SHORT = ("--seeds", "2", "--epochs", "1", "--batch-size", "16", "--workers", "1")
+SHORT = ("--seeds", "2", "--epochs", "1", "--batch-size", "16")
 
 
 @pytest.fixture(scope="module")
@@ -35,28 +37,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def do(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def shell(folder: Path, block: str) -> subprocess.CompletedProcess[str]:
+def shortened(block: str) -> list[str]:
     """The page's command, with fewer seeds and epochs."""
     program, *words = shlex.split(block)
     assert program == "edgewise"
     seeds = words.index("--seeds")
     words[seeds : seeds + 2] = SHORT
-    return do(folder, str(Path(sys.executable).with_name(program)), *words)
+    return words
 
 
 @pytest.fixture(scope="module")
 def compared(folder: Path) -> Path:
-    shell(folder, blocks(PAGE, "bash")[0])
+    """The study of the first command, run as the reader runs it: the program, a worker process."""
+    program = str(Path(sys.executable).with_name("edgewise"))
+    words = [*shortened(blocks(PAGE, "bash")[0]), "--workers", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [program, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
     return folder / "runs" / "mine"
+
+
+@pytest.fixture
+def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In the reader's folder; his modules are forgotten afterwards."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    yield
+    for name in ("my_encoder", "my_model", "my_analysis"):
+        sys.modules.pop(name, None)
 
 
 def test_the_example_is_the_file_in_the_repository():
@@ -71,20 +81,23 @@ def test_the_command_leaves_a_report(compared):
     assert "2 seeds are too few to tell" in analysis["headline"]
 
 
-def test_the_same_study_from_python_trains_nothing_again(folder, compared):
+@pytest.mark.usefixtures("there")
+def test_the_same_study_from_python_trains_nothing_again(compared, capsys):
     records = sorted(compared.glob("trials/*/seed-*/record.json"))
     assert len(records) == 4
     before = [path.stat().st_mtime_ns for path in records]
     code = blocks(PAGE, "python")[1]
     code = code.replace('"seeds": 6', '"seeds": 2, "epochs": 1, "batch_size": 16')
-    code += "print(type(model.encoder).__name__)\n"
-    said = do(folder, sys.executable, "-c", code).stdout.split()
-    assert said == [str(Path("runs/mine/report.html")), "MyEncoder"]
+    names: dict = {}
+    exec(compile(code, PAGE, "exec"), names)
+    assert capsys.readouterr().out.strip() == str(Path("runs/mine/report.html"))
+    assert type(names["model"].encoder).__name__ == "MyEncoder"
     assert [path.stat().st_mtime_ns for path in records] == before
 
 
+@pytest.mark.usefixtures("there")
 def test_a_model_and_an_analysis_of_ones_own(folder):
-    shell(folder, blocks(PAGE, "bash")[1])
+    assert run([*shortened(blocks(PAGE, "bash")[1]), "--workers", "0"]) == 0
     study = folder / "runs" / "mine-mean"
     assert "Do the seeds agree?" in (study / "report.html").read_text()
     # The model is kept with its recipe, so that it can be loaded again.

@@ -1,6 +1,5 @@
 """One trial: one variant with one seed, from data to record."""
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -347,15 +346,15 @@ def _forget_peak_memory(device: str) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_memory(device: str) -> int:
-    """Bytes: of the GPU's allocator, else the resident set of this process at its highest."""
+def _peak_memory(device: str) -> int | None:
+    """Bytes: of the GPU's allocator, else of this process (Linux; elsewhere it is not known)."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def _device_name(device: torch.device) -> str:
