@@ -19,7 +19,15 @@ CLOCK = (0.0, 1.0)
 EXPERTS: Registry[Callable[[], AbstractBasis]] = Registry("time expert")
 """Name to a function that makes the basis of one expert on the encoder's clock."""
 
-EXPERTS.register("fourier")(lambda: Fourier([float(h) for h in range(1, 33)], learnable=True))
+
+@EXPERTS.register("fourier")
+def _fourier_expert() -> Fourier:
+    basis = Fourier([float(h) for h in range(1, 33)], learnable=True)
+    # Sines have no domain of their own; penalties integrate over this one.
+    basis.domain = CLOCK
+    return basis
+
+
 EXPERTS.register("spline")(lambda: BSpline(grid_size=64, degree=3, domain=CLOCK))
 EXPERTS.register("gaussian")(lambda: Gaussian(centers=32, domain=CLOCK))
 EXPERTS.register("wavelet")(lambda: Wavelet(count=63, domain=CLOCK))

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from edgewise.bases.base import check_positive
 from edgewise.core import InputError
 from edgewise.layers import KANLinear
 
@@ -38,7 +39,11 @@ def smoothness(
 def sobolev(model: nn.Module, points: int = 256) -> Float[Tensor, ""]:
     r"""The mean over edges of :math:`\int_D φ'^2 + φ''^2`, the domain D scaled to length 1.
 
-    Each edge counts on its own, so that one edge can't cancel another.
+    Each edge counts on its own, so that one edge can't cancel another; several layers count alike,
+    whatever their sizes.
+
+    Raises:
+        InputError: If the model has no KAN layers or ``points`` is not at least 1.
 
     Example:
         >>> layer = ew.layers.KANLinear(1, 1, ew.bases.BSpline(4, 1), base=None)
@@ -56,6 +61,9 @@ def sobolev(model: nn.Module, points: int = 256) -> Float[Tensor, ""]:
 def total_variation(model: nn.Module, points: int = 256) -> Float[Tensor, ""]:
     r"""The mean over edges of :math:`\int_D |φ'|`, the way a function travels over its domain.
 
+    Raises:
+        InputError: If the model has no KAN layers or ``points`` is not at least 1.
+
     Example:
         >>> layer = ew.layers.KANLinear(1, 1, ew.bases.BSpline(4, 1), base=None)
         >>> with torch.no_grad():  # φ(x) = x, from -1 to 1
@@ -70,6 +78,7 @@ def total_variation(model: nn.Module, points: int = 256) -> Float[Tensor, ""]:
 def _mean_over_layers(
     model: nn.Module, points: int, term: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
+    check_positive("points", points)
     layers = [m for m in model.modules() if isinstance(m, KANLinear)]
     if not layers:
         raise InputError("smoothness needs a model with KAN layers, found none in it")
