@@ -33,7 +33,7 @@ check: $(STAMP)  ## lint, format and the floors of the architecture
 bench: $(STAMP)  ## timing tables (run on a quiet machine)
 	$(BIN)/edgewise bench encoders
 
-docs: $(STAMP)   ## the documentation, notebooks executed, warnings are errors
+docs: $(STAMP)   ## the documentation; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:           ## remove what the targets made

@@ -1,6 +1,5 @@
 """How Sphinx builds the site; needs no network."""
 
-import re
 from importlib.metadata import version as installed_version
 
 project = "Edgewise"
@@ -32,15 +31,3 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "Edgewise"
-
-
-def _keep_bars(app, what, name, thing, options, lines):
-    """|A| is an absolute value in a docstring, not one of reStructuredText's substitutions."""
-    for place, line in enumerate(lines):
-        if not line.startswith((" ", ">>>")):
-            lines[place] = re.sub(r"(?<![\\`\w])\|(\w+)\|(?![`\w])", r"\\|\1\\|", line)
-
-
-def setup(app):
-    # After napoleon (500), which makes reStructuredText of Google's style.
-    app.connect("autodoc-process-docstring", _keep_bars, priority=600)

@@ -1,15 +1,44 @@
-"""Edgewise: Kolmogorov-Arnold networks, from functions on edges to evidence."""
+"""Edgewise: Kolmogorov-Arnold networks, from functions on edges to evidence.
 
-from edgewise import bases as bases
-from edgewise import core as core
-from edgewise import data as data
-from edgewise import encoders as encoders
-from edgewise import export as export
-from edgewise import layers as layers
-from edgewise import losses as losses
-from edgewise import models as models
-from edgewise import train as train
-from edgewise.export import load as load
-from edgewise.export import save as save
+The rooms, from the ground up: ``core``, ``bases``, ``layers``, ``encoders``, ``models``,
+``losses``, ``data``, ``train``, ``export``, ``studies``. They are imported when they are first
+asked for, so that ``import edgewise`` and ``edgewise --help`` answer at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgewise import bases as bases
+    from edgewise import core as core
+    from edgewise import data as data
+    from edgewise import encoders as encoders
+    from edgewise import export as export
+    from edgewise import layers as layers
+    from edgewise import losses as losses
+    from edgewise import models as models
+    from edgewise import studies as studies
+    from edgewise import train as train
+    from edgewise.export import load as load
+    from edgewise.export import save as save
 
 __version__ = "0.1.0"
+
+_ROOMS = (
+    *("core", "bases", "layers", "encoders", "models"),
+    *("losses", "data", "train", "export", "studies"),
+)
+_NAMES = {"save": "export", "load": "export"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a room, or the room that a name lives in."""
+    if name in _ROOMS:
+        return importlib.import_module(f"edgewise.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"edgewise.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'edgewise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS, *_NAMES])

@@ -181,7 +181,7 @@ def test_help_lists_the_verbs_with_defaults_and_an_example():
     top = said()
     assert all(verb in top for verb in ("compare", "report", "ablate", "data", "bench"))
     verb = said("compare")
-    assert "Example: edgewise compare" in " ".join(verb.split())
+    assert "For example: edgewise compare" in " ".join(verb.split())
     assert "default: digits" in verb
 
 

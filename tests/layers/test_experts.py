@@ -14,7 +14,9 @@ E = 4
 
 def make(k=2, combine="sum", experts=E, seed=0, out=3):
     with seeded(seed, "experts"):
-        parts = [nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, out)) for _ in range(experts)]
+        parts = [
+            nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, out)) for _ in range(experts)
+        ]
         return MixtureOfExperts(parts, Router(5, experts), k, combine).double()
 
 

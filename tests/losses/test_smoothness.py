@@ -56,7 +56,7 @@ def test_gradients_are_those_of_finite_differences(name, penalty):
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):
             assert gradient.abs().max() > 1e-6
-            flat, found = parameter.view(-1), gradient.view(-1)
+            flat, found = parameter.view(-1), gradient.reshape(-1)
             for k in range(0, len(flat), 3):
                 around = []
                 for step in (1e-5, -1e-5):

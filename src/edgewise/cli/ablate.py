@@ -9,21 +9,16 @@ from edgewise.cli.compare import train_and_report
 from edgewise.cli.configuration import Folder, read_values
 from edgewise.studies import grid
 
-
-def add_to(app: App) -> None:
-    """Adds the verb."""
-    app.command(ablate)
+app = App(name="ablate")
 
 
+@app.default
 def ablate(
     config: Annotated[Path, Parameter(help="A JSON file of a study; lists in it are axes.")],
     *,
     out: Folder = Path("runs/ablate"),
 ) -> int:
-    """Trains every combination of the lists in a configuration; same report.
-
-    Example: edgewise ablate examples/ablation.json --out runs/ablation
-    """
+    """Trains every combination of the lists in a configuration; same report."""
     values: dict[str, Any] = read_values(config, {})
     study, variants = grid(values, str(config))
     return train_and_report(study, out, variants)

@@ -10,14 +10,10 @@ from rich.table import Table
 
 from edgewise.studies.encoder_costs import encoder_costs
 
-
-def add_to(app: App) -> None:
-    """Adds the verb with one table for each subject."""
-    verbs = App(name="bench", help="Timing tables; run them on a quiet machine.")
-    verbs.command(encoders)
-    app.command(verbs)
+app = App(name="bench")
 
 
+@app.command
 def encoders(
     *,
     batch: Annotated[int, Parameter(help="Streams in a batch.")] = 256,
@@ -25,10 +21,7 @@ def encoders(
     rounds: Annotated[int, Parameter(help="How often each step is timed.")] = 9,
     threads: Annotated[int, Parameter(help="Threads of torch.")] = 1,
 ) -> int:
-    """Times a training step of an LSTM classifier with each time encoder, in turns.
-
-    Example: edgewise bench encoders --rounds 15
-    """
+    """Times a training step of an LSTM classifier with each time encoder, in turns."""
     torch.set_num_threads(threads)
     costs = encoder_costs(batch=batch, mean_length=mean_length, rounds=rounds)
     table = Table(

@@ -12,17 +12,13 @@ from edgewise.cli.report import show_report
 from edgewise.studies import Study, Variant, make_study, run_study
 from edgewise.studies.progress import StudyProgress
 
-
-def add_to(app: App) -> None:
-    """Adds the verb."""
-    app.command(study_flags(compare))
+app = App(name="compare")
 
 
+@app.default
+@study_flags
 def compare(config: ConfigFile = None, *, out: Folder = Path("runs/compare"), **values: Any) -> int:
-    """Compares time encoders over seeds, and writes the report.
-
-    Example: edgewise compare --dataset digits --encoders learned,lete,kmote --seeds 6 --out runs/a
-    """
+    """Compares time encoders over seeds, and writes the report."""
     study = make_study(read_values(config, values), str(config or "the command line"))
     return train_and_report(study, out, study.variants())
 

@@ -16,19 +16,12 @@ DataDir = Annotated[
 ]
 
 
-def add_to(app: App) -> None:
-    """Adds the verb with its two halves."""
-    verbs = App(name="data", help="Lists data sets, and fetches them.")
-    verbs.command(show, name="list")
-    verbs.command(bring, name="fetch")
-    app.command(verbs)
+app = App(name="data")
 
 
+@app.command(name="list")
 def show(*, data_dir: DataDir = None) -> int:
-    """Lists the data sets and whether they are here.
-
-    Example: edgewise data list
-    """
+    """Lists the data sets and whether they are here."""
     table = Table("name", "here", "what", title=f"Data sets in {folder_of(data_dir)}")
     for name, source in SOURCES.items():
         table.add_row(name, "yes" if is_present(name, data_dir) else "no", source.title)
@@ -36,12 +29,10 @@ def show(*, data_dir: DataDir = None) -> int:
     return 0
 
 
+@app.command(name="fetch")
 def bring(
     name: Annotated[str, Parameter(help="The data set.")], *, data_dir: DataDir = None
 ) -> int:
-    """Downloads a data set and verifies it.
-
-    Example: edgewise data fetch mnist
-    """
+    """Downloads a data set and verifies it."""
     Console().print(f"{name} is in {fetch(name, data_dir)}", markup=False, soft_wrap=True)
     return 0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from edgewise import __version__
-from edgewise.cli import ablate, bench, compare, data, report
 from edgewise.core import EdgewiseError, InputError, MissingExtraError
 
 app = App(
@@ -15,8 +14,26 @@ app = App(
     help="Kolmogorov-Arnold networks: compare time encoders fairly, and read the result.",
     help_format="plaintext",
 )
-for _verb in (compare, report, ablate, data, bench):
-    _verb.add_to(app)
+# By name: a verb's file, and torch with it, is imported when the verb is used. The text stands here
+# because cyclopts would import the file to show it.
+for _verb, _help in {
+    "compare": """Compares time encoders over seeds, and writes the report.
+
+For example: edgewise compare --encoders learned,lete,kmote --seeds 6 --out runs/mine""",
+    "report": """Redoes analysis, figures and report from what a folder holds.
+
+For example: edgewise report runs/mine""",
+    "ablate": """Trains every combination of the lists in a configuration; same report.
+
+For example: edgewise ablate examples/ablation.json --out runs/ablation""",
+    "data": """Lists data sets, and fetches them.
+
+For example: edgewise data fetch mnist""",
+    "bench": """Timing tables; run them on a quiet machine.
+
+For example: edgewise bench encoders --rounds 15""",
+}.items():
+    app.command(f"edgewise.cli.{_verb}:app", name=_verb, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,17 +9,12 @@ from rich.console import Console
 from edgewise.core import InputError, read_json
 from edgewise.studies.report import summary_table, write_report
 
-
-def add_to(app: App) -> None:
-    """Adds the verb."""
-    app.command(report)
+app = App(name="report")
 
 
+@app.default
 def report(folder: Annotated[Path, Parameter(help="The folder of a study.")]) -> int:
-    """Redoes analysis, figures and report from what a folder holds.
-
-    Example: edgewise report runs/compare
-    """
+    """Redoes analysis, figures and report from what a folder holds."""
     if not (folder / "config.json").exists():
         raise InputError(f"{folder} holds no study: it has no config.json")
     return show_report(folder, tuple(read_json(folder / "config.json").get("analyses", ())))

@@ -4,10 +4,12 @@ import hashlib
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from edgewise.core.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream(seed: int, *purpose: str | int) -> int:
@@ -26,7 +28,7 @@ def stream(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest()) >> 1
 
 
-def generator(seed: int, *purpose: str | int) -> torch.Generator:
+def generator(seed: int, *purpose: str | int) -> "torch.Generator":
     """A CPU generator of its own for ``purpose``.
 
     Example:
@@ -35,6 +37,8 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
         True
 
     """
+    import torch  # not at the top: `edgewise --help` does without
+
     return torch.Generator().manual_seed(stream(seed, *purpose))
 
 
@@ -53,6 +57,8 @@ def seeded(seed: int, *purpose: str | int) -> Iterator[None]:
         True
 
     """
+    import torch  # as above
+
     # All devices by name: left to itself fork_rng warns where there are several.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(stream(seed, *purpose))

@@ -4,7 +4,7 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import gamma
+from scipy.special import gammainccinv
 from torch import Tensor
 
 
@@ -81,8 +81,8 @@ def spectral_omega(
     is_peak[1:-1] = (power[1:-1] >= power[:-2]) & (power[1:-1] > power[2:])
     is_peak[:low] = False
     is_peak[high + 1 :] = False
-    streams = int(mask.any(-1).sum())
-    by_chance = float(gamma.isf(0.01 / (high - low), streams) / streams)
+    streams = max(1, int(mask.any(-1).sum()))
+    by_chance = float(gammainccinv(streams, 0.01 / (high - low)) / streams)
     candidates = (is_peak & (peak > max(threshold, by_chance))).nonzero().flatten()
     best = candidates[power[candidates].argsort(descending=True)[:count]]
     return 2 * math.pi * _refine(power, best)

@@ -1,3 +1,3 @@
 """Models in files."""
 
-from edgewise.export.bundle import load, save
+from edgewise.export.bundle import load, read_notes, save

@@ -54,7 +54,7 @@ class Mamba(nn.Module):
 
     At the start the rates -A are spread evenly from 1 to 16 over the heads, D is 1, and b_Δ is
     drawn so that softplus(b_Δ) is log-uniform in ``delta_range``: a head then remembers about
-    1 / (Δ |A|) steps, from one to a thousand. Draws come from torch's default generator; wrap the
+    1 / (-Δ A) steps, from one to a thousand. Draws come from torch's default generator; wrap the
     construction in ``edgewise.core.seeded`` to reproduce it.
 
     Args:

@@ -158,7 +158,7 @@ class Recurrent(nn.Module):
     def forward(self, x: Float[Tensor, "B L d"], mask: Tensor) -> Float[Tensor, "B L H"]:
         device = x.device.type
         if torch.is_autocast_enabled(device):
-            # On a CPU autocast casts the weights but not the input, and the kernel takes no mixture.
+            # On a CPU autocast casts the weights but not the input; the kernel takes no mixture.
             x = x.to(torch.get_autocast_dtype(device))
         return self.rnn(x)[0]
 

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from edgewise.core import EdgewiseError, InputError, read_json, write_atomically, write_json
 from edgewise.data import EventDataset, load_dataset
+from edgewise.export import read_notes
 from edgewise.studies.custom import resolve_analyses
 from edgewise.studies.study import SHARED_FREELY, Study, Variant
 from edgewise.studies.trial import (
@@ -89,14 +90,15 @@ def run_study(
 
 def _keep_best(variant: Variant, root: Path) -> None:
     """Copies the weights of the variant's best seed, chosen on validation, to the top folder."""
-    folders = (root / "trials" / variant.slug).glob("seed-*")
-    done = [
-        f for f in folders if (f / "record.json").exists() and (f / "best.safetensors").exists()
-    ]
-    if done:
-        best = max(done, key=lambda f: read_json(f / "record.json")["validation"]["accuracy"])
-        weights = (best / "best.safetensors").read_bytes()
-        write_atomically(root / f"{variant.slug}_best.safetensors", weights)
+    kept = root / f"{variant.slug}_best.safetensors"
+    found = (root / "trials" / variant.slug).glob("seed-*/best.safetensors")
+    candidates = sorted(path for path in found if (path.parent / "record.json").exists())
+    if kept.exists():
+        # First, so that it stays where none is better: its own trial's weights may be gone.
+        candidates.insert(0, kept)
+    if candidates:
+        best = max(candidates, key=lambda path: read_notes(path)["validation"])
+        write_atomically(kept, best.read_bytes())
 
 
 def load_streams(study: Study) -> EventDataset:

@@ -289,7 +289,8 @@ def _conclude(
         "expert_usage": expert_usage(model, dataset.test),
     }
     if "_arguments" in vars(model):
-        save(model, folder / "best.safetensors", notes={"trial": trial.name})
+        notes = {"trial": trial.name, "validation": record["validation"]["accuracy"]}
+        save(model, folder / "best.safetensors", notes=notes)
     model.load_state_dict(run.last_state)
     record["final"] = _score(ask(dataset.test))
     return record
