@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from edgewise.core import generator
-from edgewise.encoders.periods import log_spaced_omega, spectral_omega
+from edgewise.encoders.periods import fundamentals, log_spaced_omega, spectral_omega
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 32])
@@ -99,3 +99,22 @@ def test_one_sequence_or_none_with_events_will_do():
     assert found.tolist() == pytest.approx([30.0], abs=0.3)
     rest = torch.zeros(3, 5, dtype=torch.float64)
     assert len(spectral_omega(rest, torch.zeros(3, 5, dtype=torch.bool), 4, 500.0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("cycles", "count", "expected"),
+    [
+        ([28.0, 56.0, 84.1, 10.0], 2, [28.0, 10.0]),
+        ([28.0, 56.0, 84.1, 10.0], 3, [28.0, 10.0, 28.0]),
+        ([50.0, 25.0], 2, [50.0, 25.0]),
+        ([20.0, 47.0, 94.0], 2, [20.0, 47.0]),
+        ([], 1, [28.0]),
+        ([], 3, [784**0.25, 784**0.5, 784**0.75]),
+        ([7.0], 0, []),
+    ],
+)
+def test_fundamentals_are_rhythms_but_no_overtones(cycles, count, expected):
+    omega = 2 * math.pi * torch.tensor(cycles, dtype=torch.float64)
+    found = fundamentals(omega, count, steps=784)
+    assert found.tolist() == pytest.approx(expected)
+    assert found.dtype == torch.float64

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edgewise.bases import BASES, AbstractBasis, BSpline, Fourier, Gaussian, Wavelet
 from edgewise.core import InputError, Registry, did_you_mean, remembers
 from edgewise.encoders.base import ENCODERS
-from edgewise.encoders.periods import log_spaced_omega, spectral_omega
+from edgewise.encoders.periods import fundamentals, log_spaced_omega, spectral_omega
 from edgewise.encoders.pointwise import AbstractPointwiseEncoder
 from edgewise.layers import KANLinear, MixtureOfExperts, Router, Routing
 
@@ -45,7 +45,7 @@ class Standardised(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
 
-    def fit(self, x: Float[Tensor, "n 1"], weight: Float[Tensor, " n"]) -> None:
+    def fit(self, x: Float[Tensor, "n in"], weight: Float[Tensor, " n"]) -> None:
         """Measures mean and standard deviation over the sample, in place."""
         y = self._values(x).double()
         if y.shape[-1] != len(self.mean):
@@ -60,12 +60,15 @@ class Standardised(nn.Module):
         # An expert that does not vary, as over a single time, keeps its scale.
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
-    def forward(self, x: Float[Tensor, "n 1"]) -> Float[Tensor, "n d"]:
+    def forward(self, x: Float[Tensor, "n in"]) -> Float[Tensor, "n d"]:
         return (self._values(x) - self.mean) / self.std
 
     def _values(self, x: Tensor) -> Tensor:
-        # A KAN layer wants every digit of the time, other modules a dtype like their own.
-        return self.module(x if isinstance(self.module, KANLinear) else x.to(self.mean.dtype))
+        # A KAN layer wants every digit of the time, other modules a dtype like their own, and
+        # those that do not know of phases want the time alone.
+        if isinstance(self.module, KANLinear):
+            return self.module(x[:, : self.module.in_features])
+        return self.module(x[:, :1].to(self.mean.dtype))
 
 
 @ENCODERS.register("kmote")
@@ -76,27 +79,35 @@ class KMOTE(AbstractPointwiseEncoder):
     .. math::
         E(τ) = \bigl[\, g_e(τ)\, φ_e(τ) \,\bigr]_{e = 1 \dots E}
         \quad\text{or}\quad \sum_e g_e(τ)\, φ_e(τ), \qquad
-        φ_e(τ) = \frac{C_e B_e(τ) - μ_e}{σ_e}
+        φ_e(τ) = \frac{1}{σ_e} \Bigl( C_{e0} B_e(τ)
+        + \sum_{p=1}^P C_{ep} B_e(\{ν_p τ\}) - μ_e \Bigr)
 
-    An expert is a KAN layer from one number to its share of the dimensions: coefficients C on a
-    basis B of its own, standardised over the training times, so that all experts start alike. The
-    router sees τ together with sines and cosines of it (the bare number would give it a handful of
-    kinks), and ``router_features`` event features where wanted; the gates g are those of
+    An expert is a KAN layer to its share of the dimensions: coefficients C on a basis B of its own,
+    standardised over the training times, so that all experts start alike. Its inputs are the time
+    and, braces being the fractional part, where in each of P rhythms the time falls: a trend and
+    seasons, as one reads a calendar and a clock. The Fourier expert has rhythms of its own, and
+    sees the time alone.
+
+    The router sees τ together with sines and cosines of it (the bare number would give it a handful
+    of kinks), and ``router_features`` event features where wanted; the gates g are those of
     :class:`~edgewise.layers.MixtureOfExperts`: the k largest, renormalised, the others not
     computed. They are multiplied by k, so that an even choice leaves an expert at its scale.
 
-    ``fit_scale`` also places the bases: Fourier frequencies on evenly spaced periods and on the
-    peaks of the events' own spectrum, Gaussian centres on quantiles.
+    ``fit_scale`` also places all this: the rhythms ν on the strongest peaks of the events' own
+    spectrum that are no harmonics of each other, Fourier frequencies on its peaks and on evenly
+    spaced periods, Gaussian centres on quantiles.
 
-    Outside the training range splines go on as straight lines, Fourier repeats, Gaussians and
-    wavelets fade.
+    Outside the training range the trend of splines goes on as straight lines, that of Gaussians and
+    wavelets fades; Fourier and the rhythms repeat.
 
     Args:
         dim: The size of the vectors; with ``"concat"`` the experts share it as evenly as can be.
         experts: For each expert a name (``"fourier"``, ``"spline"``, ``"gaussian"``, ``"wavelet"``,
-            any basis name or ``"module:Class"``), a basis, or a module ``(n, 1)`` to ``(n, d)``.
+            any basis name or ``"module:Class"``), a basis, or a module ``(n, 1)`` to ``(n, d)``,
+            which sees the time alone.
         top_k: How many experts each time is sent to.
         combine: ``"concat"`` or ``"sum"``.
+        rhythms: The number of rhythms, P.
         router_features: How many event features the router sees (``features`` of ``forward``).
         router_hidden: The width of the router's hidden layer.
         router_frequencies: How many frequencies the router sees.
@@ -121,6 +132,7 @@ class KMOTE(AbstractPointwiseEncoder):
         ),
         top_k: int = 2,
         combine: str = "concat",
+        rhythms: int = 1,
         router_features: int = 0,
         router_hidden: int = 32,
         router_frequencies: int = 8,
@@ -142,8 +154,10 @@ class KMOTE(AbstractPointwiseEncoder):
         self.feature_dim = router_features
         self.expert_names = _unique_names(experts)
         dims = _share(dim, len(experts)) if combine == "concat" else [dim] * len(experts)
-        modules = [Standardised(_make_expert(e, d), d) for e, d in zip(experts, dims, strict=True)]
+        made = [_make_expert(e, d, rhythms) for e, d in zip(experts, dims, strict=True)]
+        modules = [Standardised(module, d) for module, d in zip(made, dims, strict=True)]
         # As logarithms, which half precision can hold.
+        self.register_buffer("log_rhythms", torch.empty(rhythms, dtype=torch.float64))
         log_omega = torch.empty(router_frequencies, dtype=torch.float64)
         self.register_buffer("router_log_omega", log_omega)
         router = Router(1 + 2 * router_frequencies + router_features, len(experts), router_hidden)
@@ -157,6 +171,8 @@ class KMOTE(AbstractPointwiseEncoder):
         count = len(self.router_log_omega)
         peaks = spectral_omega(tau, mask, 16, self.steps)
         self.router_log_omega.copy_(_mix(peaks[: count // 2], count, self.steps).log())
+        rhythms = fundamentals(peaks, len(self.log_rhythms), self.steps)
+        self.log_rhythms.copy_(rhythms.log())
         distinct, counts = torch.unique(tau[mask], return_counts=True)
         for expert in self.mixture.experts:
             basis = getattr(expert.module, "basis", None)
@@ -165,14 +181,19 @@ class KMOTE(AbstractPointwiseEncoder):
                 basis.set_frequencies(_mix(peaks[: size // 2], size, self.steps).to(basis.omega))
             elif basis is not None:
                 basis.place(tau[mask])
-            expert.fit(distinct.unsqueeze(-1), counts.double())
+            expert.fit(self._inputs(distinct), counts.double())
 
     def encode(
         self, tau: Float[Tensor, " n"], counts: Tensor, features: Tensor | None = None
     ) -> Float[Tensor, "n dim"]:
-        vectors = self.mixture(tau.unsqueeze(-1), self._context(tau, features), counts)
+        vectors = self.mixture(self._inputs(tau), self._context(tau, features), counts)
         vectors = vectors * self.mixture.top_k
         return vectors if self.norm is None else self.norm(vectors)
+
+    def _inputs(self, tau: Float[Tensor, " n"]) -> Float[Tensor, "n inputs"]:
+        """What the experts see: τ, and where in each rhythm it falls."""
+        cycles = tau.unsqueeze(-1) * self.log_rhythms.to(tau).exp()
+        return torch.cat([tau.unsqueeze(-1), cycles - cycles.floor()], dim=-1)
 
     def _context(self, tau: Tensor, features: Tensor | None) -> Tensor:
         """What the router sees: τ in -1 … 1, cosines and sines, event features."""
@@ -221,7 +242,7 @@ class KMOTE(AbstractPointwiseEncoder):
         """
         tau = self.normalise(times)
         found = {
-            f"expert:{name}": expert(tau.unsqueeze(-1))
+            f"expert:{name}": expert(self._inputs(tau))
             for name, expert in zip(self.expert_names, self.mixture.experts, strict=True)
         }
         blank = tau.new_zeros(len(tau), self.feature_dim) if self.feature_dim else None
@@ -234,14 +255,15 @@ def _mix(peaks: Tensor, count: int, steps: float) -> Tensor:
     return torch.cat([peaks, log_spaced_omega(count - len(peaks), steps)])
 
 
-def _make_expert(expert: str | AbstractBasis | nn.Module, dim: int) -> nn.Module:
+def _make_expert(expert: str | AbstractBasis | nn.Module, dim: int, rhythms: int) -> nn.Module:
     if isinstance(expert, str):
         if expert not in EXPERTS and expert not in BASES and ":" not in expert:
             known = list(dict.fromkeys([*EXPERTS, *BASES]))
             raise InputError(f"unknown time expert {expert!r}: {did_you_mean(expert, known)}")
         expert = (EXPERTS if expert in EXPERTS else BASES).resolve(expert)()
     if isinstance(expert, AbstractBasis):
-        return KANLinear(1, dim, expert, base=None, bias=True)
+        inputs = 1 if isinstance(expert, Fourier) else 1 + rhythms
+        return KANLinear(inputs, dim, expert, base=None, bias=True)
     if not isinstance(expert, nn.Module):
         raise InputError(f"a time expert must be a name, a basis or a module, got {expert!r}")
     return expert

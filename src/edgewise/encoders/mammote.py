@@ -38,6 +38,7 @@ class KANMAMMOTE(AbstractTimeEncoder):
         experts: As for :class:`KMOTE`.
         top_k: As for :class:`KMOTE`.
         combine: As for :class:`KMOTE`.
+        rhythms: As for :class:`KMOTE`.
         layers: The number of state-space blocks.
         state_dim: The size of the state of a channel.
         expand: The width of a block over ``dim``.
@@ -62,6 +63,7 @@ class KANMAMMOTE(AbstractTimeEncoder):
         ),
         top_k: int = 2,
         combine: str = "concat",
+        rhythms: int = 1,
         layers: int = 1,
         state_dim: int = 16,
         expand: int = 2,
@@ -69,7 +71,7 @@ class KANMAMMOTE(AbstractTimeEncoder):
     ) -> None:
         super().__init__(dim)
         self.feature_dim = feature_dim
-        self.kmote = KMOTE(dim, experts, top_k, combine)
+        self.kmote = KMOTE(dim, experts, top_k, combine, rhythms)
         basis = Gaussian(centers=8, domain=(-4.0, 4.0))
         self.relative = KANLinear(dim, dim, basis, base="silu")
         self.mix = nn.Linear(2 * dim + feature_dim, dim)

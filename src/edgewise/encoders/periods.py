@@ -88,6 +88,35 @@ def spectral_omega(
     return 2 * math.pi * _refine(power, best)
 
 
+def fundamentals(
+    omega: Float[Tensor, " found"], count: int, steps: float
+) -> Float[Tensor, " count"]:
+    """The strongest rhythms that are no harmonics of a stronger one, in cycles per unit of τ.
+
+    A rhythm of 28 steps shows at 28, 14, 9.3, … steps; the first says all. Where fewer than
+    ``count`` are found, the clock is divided instead as a ruler is, into ever finer equal parts.
+
+    Args:
+        omega: Angular frequencies, the strongest first, as of :func:`spectral_omega`.
+        count: How many rhythms.
+        steps: How many typical gaps the span holds.
+
+    Example:
+        >>> harmonics = 2 * torch.pi * torch.tensor([28.0, 56.0, 84.1, 10.0])
+        >>> fundamentals(harmonics, 2, steps=784).round().tolist()
+        [28.0, 10.0]
+    """
+    chosen: list[float] = []
+    for nu in (omega / (2 * math.pi)).tolist():
+        ratios = [nu / stronger for stronger in chosen]
+        # Wide enough for a smeared peak: a twentieth of a cycle of the stronger rhythm.
+        if len(chosen) < count and all(r < 1.5 or abs(r - round(r)) > 0.05 for r in ratios):
+            chosen.append(nu)
+    missing = count - len(chosen)
+    parts = [max(steps, 2.0) ** ((i + 1) / (missing + 1)) for i in range(missing)]
+    return torch.tensor(chosen + parts, dtype=torch.float64)
+
+
 def _periodogram(tau: Tensor, mask: Tensor, bins: int) -> Tensor:
     """Mean over streams of |Σ exp(-2πi f τ)|² / n at f = 0, 1, 2, … cycles per unit of τ."""
     row = torch.arange(len(tau), device=tau.device).unsqueeze(-1).expand_as(tau)
