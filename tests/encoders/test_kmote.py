@@ -399,3 +399,13 @@ def test_the_order_of_experts_is_the_order_of_blocks():
     assert names == [tuple(experts) for experts in pair]
     for experts in itertools.permutations(FOUR):
         assert make(8, experts).expert_names == experts
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1e-3, 0.0), (3.7, -1e4), (0.1, 0.3), (86_400, 1e9)])
+def test_the_seam_of_a_rhythm_does_not_depend_on_the_unit(scale, shift):
+    """Ten parts of a hundred steps: every tenth time is both the end and the start of a cycle."""
+    times = torch.arange(101, dtype=torch.float64)
+    encoder = make().fit_scale(times)
+    assert encoder.log_rhythms.exp().item() == pytest.approx(10)
+    other = make().fit_scale(times * scale + shift)
+    torch.testing.assert_close(other(times * scale + shift), encoder(times), rtol=1e-4, atol=1e-4)

@@ -193,7 +193,9 @@ class KMOTE(AbstractPointwiseEncoder):
     def _inputs(self, tau: Float[Tensor, " n"]) -> Float[Tensor, "n inputs"]:
         """What the experts see: τ, and where in each rhythm it falls."""
         cycles = tau.unsqueeze(-1) * self.log_rhythms.to(tau).exp()
-        return torch.cat([tau.unsqueeze(-1), cycles - cycles.floor()], dim=-1)
+        # A time on the seam belongs to the new cycle, however the clock rounded it.
+        phase = cycles - (cycles + 1e-9).floor()
+        return torch.cat([tau.unsqueeze(-1), phase], dim=-1)
 
     def _context(self, tau: Tensor, features: Tensor | None) -> Tensor:
         """What the router sees: τ in -1 … 1, cosines and sines, event features."""

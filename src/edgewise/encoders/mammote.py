@@ -123,8 +123,7 @@ class KANMAMMOTE(AbstractTimeEncoder):
 
     def _gaps(self, times: Tensor, mask: Tensor) -> Float[Tensor, "B L 2"]:
         """log(1 + gap) in typical gaps, and a mark on the first event."""
-        # Whatever stands at padding, NaN included, must not reach a product.
-        tau = (self.normalise(times) * self.steps).masked_fill(~mask, 0.0)
+        tau = self.normalise(times) * self.steps
         wait = torch.log1p(_difference(tau.unsqueeze(-1)).squeeze(-1).clamp(min=0)) * mask
         first = torch.zeros_like(wait)
         first[..., 0] = 1
