@@ -105,7 +105,7 @@ def test_every_expert_of_kmote_feels_it(penalty):
         gradient = expert.module.coefficients.grad
         assert gradient.isfinite().all()
         assert gradient.abs().max() > 0
-    assert encoder.mixture.experts[0].module.basis.log_omega.grad.abs().max() > 0
+    assert encoder.mixture.experts[0].module.basis.omega.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("penalty", [sobolev, total_variation])

@@ -147,7 +147,7 @@ def test_a_worker_that_dies_costs_its_own_trial_only(tmp_path):
 
 def test_an_equal_budget_is_met_within_one_unit_of_width():
     dataset = load_dataset("digits", limit=100)
-    study = small_study(parameters=5000, encoders=("learned", "raw", "kmote"))
+    study = small_study(parameters=5000, encoders=("sinusoidal", "raw", "kmote"))
     for variant in study.variants():
         model = build_model(make_trial(study, variant, 0), dataset)
         width = model.head.in_features

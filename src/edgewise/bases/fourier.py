@@ -19,8 +19,8 @@ class Fourier(AbstractBasis):
     .. math::
         B(x) = (1,\ \cos ω_1 x, \dots, \cos ω_H x,\ \sin ω_1 x, \dots, \sin ω_H x)
 
-    By default :math:`ω_h = 2π h / \text{period}`. Learnable frequencies are stored as
-    :math:`\log ω_h`, so that one step of an optimiser changes all of them by like ratios.
+    By default :math:`ω_h = 2π h / \text{period}`. Learnable frequencies are learned as they stand, not
+    as logarithms: a step of an optimiser then turns all phases alike, and the fast ones stay put.
 
     Args:
         harmonics: The number of frequencies H, or the angular frequencies themselves.
@@ -54,21 +54,16 @@ class Fourier(AbstractBasis):
             self.period = None if learnable else float(period)
         self.learnable = learnable
         self.size = 2 * len(omega) + 1
-        log_omega = omega.log().to(torch.get_default_dtype() if learnable else torch.float64)
+        # Radians per unit of x.
         if learnable:
-            self.log_omega = nn.Parameter(log_omega)
+            self.omega = nn.Parameter(omega.to(torch.get_default_dtype()))
         else:
-            self.register_buffer("log_omega", log_omega)
-
-    @property
-    def omega(self) -> Float[Tensor, " H"]:
-        """The angular frequencies, in radians per unit of x."""
-        return self.log_omega.exp()
+            self.register_buffer("omega", omega)
 
     def set_frequencies(self, omega: Float[Tensor, " H"]) -> None:
         """Moves the frequencies, in place; as many as there are."""
         with torch.no_grad():
-            self.log_omega.copy_(omega.log())
+            self.omega.copy_(omega)
 
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
         check_call(x, order)

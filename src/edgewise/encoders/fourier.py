@@ -36,11 +36,11 @@ class FourierTime(AbstractPointwiseEncoder):
     def __init__(self, dim: int, learnable: bool = True) -> None:
         super().__init__(dim)
         self.learnable = learnable
-        log_omega = torch.empty((dim + 1) // 2)
+        omega = torch.empty((dim + 1) // 2)
         if learnable:
-            self.log_omega = nn.Parameter(log_omega)
+            self.omega = nn.Parameter(omega)
         else:
-            self.register_buffer("log_omega", log_omega)
+            self.register_buffer("omega", omega)
         self._set_omega()
 
     def _fit(self, tau: Tensor, mask: Tensor) -> None:
@@ -48,12 +48,12 @@ class FourierTime(AbstractPointwiseEncoder):
 
     def _set_omega(self) -> None:
         with torch.no_grad():
-            self.log_omega.copy_(log_spaced_omega(len(self.log_omega), self.steps).log())
+            self.omega.copy_(log_spaced_omega(len(self.omega), self.steps))
 
     def encode(self, tau: Tensor, counts: Tensor, features: Tensor | None = None) -> Tensor:
-        angle = tau.unsqueeze(-1) * self.log_omega.exp()
+        angle = tau.unsqueeze(-1) * self.omega
         both = torch.cat([angle.cos(), angle.sin()], dim=-1)
-        return both[..., : self.dim].to(self.log_omega.dtype)
+        return both[..., : self.dim].to(self.omega.dtype)
 
 
 @ENCODERS.register("fourier-fixed")

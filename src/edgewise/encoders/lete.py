@@ -18,16 +18,17 @@ class LeTE(AbstractPointwiseEncoder):
     r"""Linear maps of time, then learned functions: Fourier for one part, splines for the other.
 
     .. math::
-        x_i = ω_i u + b_i, \qquad
-        E(u) = s \odot \mathrm{LayerNorm}\bigl[\, Φ_F(x_{1 \dots pd}),\ Φ_S(x_{pd+1 \dots d}) \bigr]
+        x_i = ω_i τ + b_i, \qquad
+        E(τ) = s \odot \mathrm{LayerNorm}\bigl[\, Φ_F(x_{1 \dots pd}),\ Φ_S(x_{pd+1 \dots d}) \bigr]
 
-    (Chen et al. 2025, ICML, PMLR 267:9073.) u counts typical gaps since the origin: on event
-    images these are the raw positions that the authors use. As in their released code, and unlike
-    eq. 7 of the paper, Φ_F and Φ_S are full KAN layers that mix their inputs: cos mx and sin mx up
-    to m = 5 with a bias, and cubic splines on five cells of [-1, 1] beside tanh, without bias. Two
-    departures: the splines' weights, uninitialised memory in that code, start uniform as Linear's
-    do; and the rates :math:`ω_i`, :math:`10^{-9(i-1)/(D-1)}` there for any data, fall over as many
-    decades as the data spans (``rates="published"`` restores theirs).
+    (Chen et al. 2025, ICML, PMLR 267:9073.) As in their released code, and unlike eq. 7 of the
+    paper, Φ_F and Φ_S are full KAN layers that mix their inputs: cos mx and sin mx up to m = 5 with
+    a bias, and cubic splines on five cells of [-1, 1] beside tanh, without bias. Three departures:
+    the splines' weights, uninitialised memory in that code, start uniform as Linear's do; the rates
+    are learned in radians per span, where theirs, in radians per raw unit, turn a far phase by
+    whole cycles in one step of the optimiser; and they start, from one radian a gap, falling over
+    as many decades as the data spans, where theirs fall over nine for any data
+    (``rates="published"`` restores that).
 
     Far outside the training range the Fourier part repeats, the splines are zero and tanh is
     constant.
@@ -76,15 +77,14 @@ class LeTE(AbstractPointwiseEncoder):
         self._set_omega()
 
     def _set_omega(self) -> None:
-        """Falling rates, from one radian a gap down; for each part on its own."""
+        """Falling rates, from one radian a typical gap down; for each part on its own."""
         decades = 9.0 if self.rates == "published" else math.log10(max(self.steps, 10.0))
         with torch.no_grad():
             for part, out in zip(self.parts, self.omega.split(self.parts), strict=True):
-                out.copy_(10.0 ** -torch.linspace(0, decades, part))
+                out.copy_(self.steps * 10.0 ** -torch.linspace(0, decades, part).double())
 
     def encode(self, tau: Tensor, counts: Tensor, features: Tensor | None = None) -> Tensor:
-        u = (tau * self.steps).unsqueeze(-1)
-        x = u * self.omega + self.shift
+        x = tau.unsqueeze(-1) * self.omega + self.shift
         x_f, x_s = x.split(self.parts, dim=-1)
         parts = []
         if self.fourier is not None:
