@@ -19,7 +19,7 @@ class Fourier(AbstractBasis):
     .. math::
         B(x) = (1,\ \cos ω_1 x, \dots, \cos ω_H x,\ \sin ω_1 x, \dots, \sin ω_H x)
 
-    By default :math:`ω_h = 2π h / \text{period}`. Learnable frequencies are learned as they stand, not
+    By default :math:`ω_h = 2π h / \text{period}`. Learnable ones are learned as they stand, not
     as logarithms: a step of an optimiser then turns all phases alike, and the fast ones stay put.
 
     Args:

@@ -49,7 +49,8 @@ def accuracy_overview(analysis: Mapping[str, Any]) -> Figure:
         clean(axes, "both")
         axes.tick_params(axis="y", length=0)
     for axes in (size, cost):
-        axes.set_xlim(left=0)
+        # Room on the right, so that the largest marker is drawn whole.
+        axes.set_xlim(0, 1.1 * axes.get_xlim()[1])
     figure.suptitle(
         f"Test accuracy: mean over seeds, {level(analysis)} interval, each seed a faint dot"
         f"{of_how_many(analysis)}",

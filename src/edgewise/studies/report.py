@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edgewise.core import write_atomically, write_json
@@ -96,23 +97,21 @@ def summary_table(analysis: Mapping[str, Any]) -> Table:
         0
     """
     level = f"{100 * analysis['study']['level']:g} %"
-    table = Table(title=f"Test accuracy on {analysis['study']['dataset']}", title_justify="left")
+    title = f"Test accuracy on {analysis['study']['dataset']}, %, with {level} intervals"
+    # Narrow enough for a terminal of 80 columns.
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("variant", no_wrap=True)
-    for heading in ("accuracy %", f"{level} interval", "last epoch %", "parameters"):
-        table.add_column(heading, justify="right")
-    for heading in ("s/epoch", "converged at", "seeds"):
-        table.add_column(heading, justify="right")
+    for heading in ("accuracy", "parameters", "s/epoch", "seeds"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name in analysis["ranking"]:
         entry = analysis["variants"][name]
-        seconds, epoch = entry["seconds_per_epoch"], entry["convergence_epoch"]["mean"]
+        seconds = entry["seconds_per_epoch"]
+        accuracy = entry["test_accuracy"]
         table.add_row(
             name,
-            percent(entry["test_accuracy"]["mean"]),
-            span(entry["test_accuracy"]),
-            percent(entry["final_accuracy"]["mean"]),
+            f"{percent(accuracy['mean'])} ({span(accuracy).replace(' to ', '–')})",
             f"{entry['parameters']:,}",
             "–" if seconds is None else f"{seconds:.2f}",
-            "–" if epoch is None else f"{epoch:.1f}",
             str(len(entry["seeds"])),
         )
     return table
