@@ -28,9 +28,9 @@ def _fourier_expert() -> Fourier:
     return basis
 
 
-EXPERTS.register("spline")(lambda: BSpline(grid_size=64, degree=3, domain=CLOCK))
-EXPERTS.register("gaussian")(lambda: Gaussian(centers=32, domain=CLOCK))
-EXPERTS.register("wavelet")(lambda: Wavelet(count=63, domain=CLOCK))
+EXPERTS.register("spline")(lambda: BSpline(grid_size=16, degree=3, domain=CLOCK))
+EXPERTS.register("gaussian")(lambda: Gaussian(centers=16, domain=CLOCK))
+EXPERTS.register("wavelet")(lambda: Wavelet(count=31, domain=CLOCK))
 
 
 class Standardised(nn.Module):
