@@ -65,6 +65,7 @@ def test_at_the_start_no_expert_is_out_of_reach(data):
     times = DATA[data]()
     encoder = make(16).fit_scale(times)
     encoder(times)
+    assert encoder.usage()["selected"].min() > 0.03
     assert encoder.usage()["weight"].min() > 0.1
     assert encoder.usage()["entropy"] > 0.9
 

@@ -32,6 +32,8 @@ EXPERTS.register("spline")(lambda: BSpline(grid_size=16, degree=3, domain=CLOCK)
 EXPERTS.register("gaussian")(lambda: Gaussian(centers=16, domain=CLOCK))
 EXPERTS.register("wavelet")(lambda: Wavelet(count=31, domain=CLOCK))
 
+DEFAULT_EXPERTS = ("fourier", "spline", "gaussian", "wavelet")
+
 
 class Standardised(nn.Module):
     """A module whose outputs start with zero mean and unit variance over the training times.
@@ -91,7 +93,8 @@ class KMOTE(AbstractPointwiseEncoder):
     The router sees τ together with sines and cosines of it (the bare number would give it a handful
     of kinks), and ``router_features`` event features where wanted; the gates g are those of
     :class:`~edgewise.layers.MixtureOfExperts`: the k largest, renormalised, the others not
-    computed. They are multiplied by k, so that an even choice leaves an expert at its scale.
+    computed. They are multiplied by k, so that an even choice leaves an expert at its scale. The
+    router's logits start centred over the training times too, so that no expert is left out.
 
     ``fit_scale`` also places all this: the rhythms ν on the strongest peaks of the events' own
     spectrum that are no harmonics of each other, Fourier frequencies on its peaks and on evenly
@@ -124,12 +127,7 @@ class KMOTE(AbstractPointwiseEncoder):
     def __init__(
         self,
         dim: int,
-        experts: Sequence[str | AbstractBasis | nn.Module] = (
-            "fourier",
-            "spline",
-            "gaussian",
-            "wavelet",
-        ),
+        experts: Sequence[str | AbstractBasis | nn.Module] = DEFAULT_EXPERTS,
         top_k: int = 2,
         combine: str = "concat",
         rhythms: int = 1,
@@ -182,6 +180,23 @@ class KMOTE(AbstractPointwiseEncoder):
             elif basis is not None:
                 basis.place(tau[mask])
             expert.fit(self._inputs(distinct), counts.double())
+        self._even_out(distinct, counts.double())
+
+    def _even_out(self, tau: Float[Tensor, " n"], weight: Float[Tensor, " n"]) -> None:
+        """Starts each expert's logit with mean 0 and standard deviation ½ over the training times.
+
+        As they are drawn, an expert may be chosen nowhere, and then it would never learn.
+        """
+        blank = tau.new_zeros(len(tau), self.feature_dim) if self.feature_dim else None
+        logits = self.mixture.router(self._context(tau, blank)).double()
+        w = (weight / weight.sum()).unsqueeze(-1)
+        mean = (w * logits).sum(0)
+        std = (w * (logits - mean).square()).sum(0).sqrt()
+        # A router that does not vary, as over a single time, keeps its scale.
+        std = torch.where(std > 1e-6, 2 * std, torch.ones_like(std))
+        last = self.mixture.router[-1]
+        last.bias.copy_((last.bias - mean) / std)
+        last.weight.copy_(last.weight / std.unsqueeze(-1))
 
     def encode(
         self, tau: Float[Tensor, " n"], counts: Tensor, features: Tensor | None = None

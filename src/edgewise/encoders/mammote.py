@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edgewise.bases import AbstractBasis, Gaussian
 from edgewise.core import InputError, remembers
 from edgewise.encoders.base import ENCODERS, AbstractTimeEncoder
-from edgewise.encoders.kmote import KMOTE
+from edgewise.encoders.kmote import DEFAULT_EXPERTS, KMOTE
 from edgewise.layers import KANLinear, Mamba
 
 
@@ -55,12 +55,7 @@ class KANMAMMOTE(AbstractTimeEncoder):
     def __init__(
         self,
         dim: int,
-        experts: Sequence[str | AbstractBasis | nn.Module] = (
-            "fourier",
-            "spline",
-            "gaussian",
-            "wavelet",
-        ),
+        experts: Sequence[str | AbstractBasis | nn.Module] = DEFAULT_EXPERTS,
         top_k: int = 2,
         combine: str = "concat",
         rhythms: int = 1,
