@@ -69,10 +69,10 @@ def run_study(
     _check_plan(study, trials[: len(variants)], dataset)
     with _only_one(root):
         _check_folder(study, root)
-        finished = [trial for trial in trials if is_finished(trial, root)]
-        waiting = [trial for trial in trials if trial not in finished]
+        waiting = [trial for trial in trials if not is_finished(trial, root)]
         write_json(root / "config.json", study.as_dict() | {"data_card": dataset.card})
-        on_event({"kind": "plan", "trials": len(trials), "finished": len(finished)})
+        finished = len(trials) - len(waiting)
+        on_event({"kind": "plan", "trials": len(trials), "finished": finished})
         with Log(root / "logs" / "study.log") as log:
 
             def tell(event: Event) -> None:
