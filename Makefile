@@ -22,7 +22,7 @@ demo: $(STAMP)   ## compare all time encoders on digits (3 seeds, about 2 minute
 test: $(STAMP)   ## the tests, doctests included (minutes)
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
-test-slow: $(STAMP) ## the long tests: kills, calibration, full notebooks
+test-slow: $(STAMP) ## the long tests: ten kills, a thousand simulated studies
 	$(BIN)/python -m pytest -m slow
 
 check: $(STAMP)  ## lint, format and the floors of the architecture
