@@ -24,12 +24,11 @@ from edgewise.studies.study import SHARED_FREELY, Study, Variant
 from edgewise.studies.trial import (
     MODELS,
     Trial,
-    difference,
     is_finished,
     make_model,
     make_trial,
+    refuse_another,
     run_trial,
-    through_json,
 )
 
 Event = dict[str, Any]
@@ -157,17 +156,11 @@ def _check_folder(study: Study, root: Path) -> None:
                 f"choose another folder for --out"
             )
         return
-    kept, wanted = read_json(path), through_json(study.as_dict())
+    kept, wanted = read_json(path), study.as_dict()
     for values in (kept, wanted):
         for name in (*SHARED_FREELY, "data_card"):
             values.pop(name, None)
-    found = difference(kept, wanted)
-    if found:
-        name, old, new = found
-        raise InputError(
-            f"{root} holds another study: there {name} is {old!r}, here it is {new!r}; "
-            f"choose another folder for --out"
-        )
+    refuse_another(kept, wanted, root)
 
 
 class Log:

@@ -25,7 +25,7 @@ from edgewise.export import save
 from edgewise.layers import KANLinear, MixtureOfExperts
 from edgewise.losses import load_balance, sobolev, total_variation
 from edgewise.models import SequenceClassifier
-from edgewise.studies.study import Study, Variant
+from edgewise.studies.study import SHARED_FREELY, Study, Variant
 from edgewise.train import CSVLog, Evaluation, Run, evaluate, fit
 
 MODELS: Registry = Registry("model")
@@ -61,7 +61,7 @@ class Trial:
     def identity(self) -> dict[str, Any]:
         """All that decides its result; two trials of one folder must agree in it."""
         study = self.study.as_dict()
-        for name in ("encoders", "seeds", "workers", "analyses", "data_dir", "encoder_options"):
+        for name in SHARED_FREELY:
             del study[name]
         return {"study": study, "variant": asdict(self.variant), "seed": self.seed}
 
@@ -80,16 +80,20 @@ def is_finished(trial: Trial, root: Path) -> bool:
     """
     folder = trial.folder(root)
     if (folder / "trial.json").exists():
-        # Through JSON, so that tuples and lists compare equal.
-        kept, wanted = read_json(folder / "trial.json"), trial.identity()
-        found = difference(kept, through_json(wanted))
-        if found:
-            name, old, new = found
-            raise InputError(
-                f"{root} holds another study: there {name} is {old!r}, here it is {new!r}; "
-                f"choose another folder for --out"
-            )
+        refuse_another(read_json(folder / "trial.json"), trial.identity(), root)
     return (folder / "record.json").exists()
+
+
+def refuse_another(kept: dict[str, Any], wanted: dict[str, Any], root: Path) -> None:
+    """Raises an :class:`InputError` where what ``root`` holds is not what is asked for."""
+    # Through JSON, so that tuples and lists compare equal.
+    found = _difference(kept, _through_json(wanted))
+    if found:
+        name, old, new = found
+        raise InputError(
+            f"{root} holds another study: there {name} is {old!r}, here it is {new!r}; "
+            f"choose another folder for --out"
+        )
 
 
 def run_trial(
@@ -362,18 +366,18 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def through_json(value: Any) -> Any:
+def _through_json(value: Any) -> Any:
     """The value as it comes back from a JSON file: tuples are lists, keys are text."""
     if isinstance(value, dict):
-        return {str(k): through_json(v) for k, v in value.items()}
-    return [through_json(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {str(k): _through_json(v) for k, v in value.items()}
+    return [_through_json(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:
+def _difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:
     """The first place where two JSON values differ: its name and both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*new, *old]):
-            found = difference(old.get(key), new.get(key), key)
+            found = _difference(old.get(key), new.get(key), key)
             if found:
                 return found
         return None
