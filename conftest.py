@@ -5,6 +5,13 @@ import torch
 
 import edgewise as ew
 
+collect_ignore_glob = []
+try:
+    import mlx.core  # noqa: F401
+except ModuleNotFoundError:
+    # These files import MLX, an extra, at their top.
+    collect_ignore_glob += ["src/edgewise/mlx/*.py", "src/edgewise/train/mlx_step.py"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgewise import data as data
     from edgewise import encoders as encoders
     from edgewise import export as export
+    from edgewise import kernels as kernels
     from edgewise import layers as layers
     from edgewise import losses as losses
     from edgewise import models as models
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("core", "bases", "layers", "encoders", "models"),
+    *("core", "kernels", "bases", "layers", "encoders", "models"),
     *("losses", "data", "train", "export", "studies"),
 )
 _NAMES = {"save": "export", "load": "export"}

@@ -6,7 +6,17 @@ import math
 import pytest
 import torch
 
-from edgewise.bases import BASES, AbstractBasis, BSpline, Fourier, Gaussian, Wavelet, make_basis
+from edgewise.bases import (
+    BASES,
+    AbstractBasis,
+    BSpline,
+    Chebyshev,
+    Fourier,
+    Gaussian,
+    Rational,
+    Wavelet,
+    make_basis,
+)
 from edgewise.bases.base import check_domain, check_positive
 from edgewise.core import InputError, build, recipe_of
 
@@ -17,6 +27,11 @@ RECIPES = {
     "bspline degree 5": lambda: BSpline(grid_size=63, degree=5, domain=(0.0, 1.0)),
     "bspline zero": lambda: BSpline(grid_size=5, degree=3, outside="zero"),
     "bspline zero degree 0": lambda: BSpline(grid_size=5, degree=0, outside="zero"),
+    "chebyshev": lambda: Chebyshev(),
+    "chebyshev degree 1": lambda: Chebyshev(degree=1, domain=(2.0, 5.0)),
+    "chebyshev degree 20": lambda: Chebyshev(degree=20, domain=(0.0, 1.0)),
+    "chebyshev tanh": lambda: Chebyshev(outside="tanh"),
+    "chebyshev tanh degree 7": lambda: Chebyshev(7, domain=(-3.0, 1.0), outside="tanh"),
     "fourier": lambda: Fourier(),
     "fourier period": lambda: Fourier(harmonics=3, period=0.7),
     "fourier learnable": lambda: Fourier(harmonics=[0.5, 2.0, 7.3], learnable=True),
@@ -24,11 +39,25 @@ RECIPES = {
     "gaussian one": lambda: Gaussian(centers=1),
     "gaussian uneven": lambda: Gaussian(centers=[0.0, 0.1, 0.7], domain=(0.0, 1.0)),
     "gaussian width": lambda: Gaussian(centers=5, domain=(-2.0, 2.0), width=0.3),
+    "rational": lambda: Rational(),
+    "rational one over one": lambda: Rational(numerator=1, denominator=1),
+    "rational odd": lambda: Rational(numerator=2, denominator=3),
+    "rational no more than bounded": lambda: Rational(numerator=2, denominator=6),
+    "rational steep": lambda: Rational(numerator=7, denominator=4),
+    "rational learned": lambda: learned(Rational()),
     "wavelet": lambda: Wavelet(),
     "wavelet one": lambda: Wavelet(count=1),
     "wavelet morlet": lambda: Wavelet(count=20, mother="morlet", domain=(0.0, 1.0)),
     "wavelet dog": lambda: Wavelet(count=5, mother="dog", domain=(-3.0, 1.0)),
 }
+
+
+def learned(basis: Rational) -> Rational:
+    """With values of b as training leaves them: kinks, far from the points of the tests."""
+    with torch.no_grad():
+        basis.b.copy_(torch.tensor([[0.9, -0.4, -1.1, 0.3]]))
+    return basis
+
 
 every_basis = pytest.mark.parametrize("name", RECIPES)
 
@@ -253,6 +282,11 @@ def test_other_orders_and_integers_are_refused(name):
 
 
 DOMAIN = "domain must be (low, high) with low < high, got "
+COARSER = "a refinement can't be coarser than now: grid_size must be at least "
+FREQUENCIES = (
+    "Fourier can't be refined with frequencies that are given or learned: what comes next after "
+    "them is known only of harmonics; make it with a number of them"
+)
 COUNT = "must be a whole number of at least 1, got"
 
 
@@ -269,6 +303,28 @@ COUNT = "must be a whole number of at least 1, got"
         (lambda: Wavelet(domain=(0.0, math.nan)), DOMAIN + "(0.0, nan)"),
         (lambda: Wavelet(domain=(0.0, math.inf)), DOMAIN + "(0.0, inf)"),
         (lambda: Wavelet(domain=3), DOMAIN + "3"),
+        (lambda: Chebyshev(degree=0), f"degree {COUNT} 0"),
+        (lambda: Chebyshev(degree=3.0), f"degree {COUNT} 3.0"),
+        (lambda: Chebyshev(outside="zero"), "outside must be 'linear' or 'tanh', got 'zero'"),
+        (lambda: Chebyshev(domain=(1, -1)), DOMAIN + "(1, -1)"),
+        (lambda: Rational(numerator=0), f"numerator {COUNT} 0"),
+        (lambda: Rational(denominator=0), f"denominator {COUNT} 0"),
+        (lambda: Rational(groups=True), f"groups {COUNT} True"),
+        (
+            lambda: Rational(groups=3)(torch.zeros(2, 4)),
+            "Rational with groups=3 takes a last axis of a multiple of that, got x of shape (2, 4)",
+        ),
+        (
+            lambda: Rational(groups=2)(torch.zeros(())),
+            "Rational with groups=2 takes a last axis of a multiple of that, got x of shape ()",
+        ),
+        (lambda: Chebyshev(4).refined(3), COARSER + "degree=4, got 3"),
+        (lambda: Rational(5).refined(4), COARSER + "numerator=5, got 4"),
+        (lambda: Fourier(3).refined(2), COARSER + "harmonics=3, got 2"),
+        (lambda: Wavelet(8).refined(1), COARSER + "count=8, got 1"),
+        (lambda: Wavelet(8).refined(9.0), f"grid_size {COUNT} 9.0"),
+        (lambda: Fourier([1.0, 2.0]).refined(5), FREQUENCIES),
+        (lambda: Fourier(2, learnable=True).refined(5), FREQUENCIES),
         (lambda: Fourier(harmonics=0), f"harmonics {COUNT} 0"),
         (lambda: Fourier(harmonics=2.5), f"harmonics {COUNT} 2.5"),
         (lambda: Fourier(period=-1.0), "period must be positive, got -1.0"),
@@ -287,7 +343,7 @@ COUNT = "must be a whole number of at least 1, got"
         (
             lambda: make_basis("bsplin"),
             "unknown basis 'bsplin': did you mean 'bspline'? "
-            "(known: bspline, fourier, gaussian, wavelet)",
+            "(known: bspline, chebyshev, fourier, gaussian, rational, wavelet)",
         ),
         (
             lambda: make_basis(BSpline(), degree=2, grid_size=3),

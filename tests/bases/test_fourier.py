@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from edgewise.bases import Fourier
+from edgewise.core import InputError
 
 
 def test_values_are_the_formula():
@@ -73,3 +74,34 @@ def test_set_frequencies_moves_them_in_place():
 def test_frozen_frequencies_keep_float64():
     omega = torch.tensor(1234.567890123, dtype=torch.float64)
     torch.testing.assert_close(Fourier([float(omega)]).omega[0], omega, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("harmonics", [3, 4, 63])
+def test_a_refinement_is_the_same_function(harmonics):
+    basis = Fourier(harmonics=3, period=0.7)
+    fine, T = basis.refined(harmonics)
+    assert (fine.size, fine.period) == (2 * harmonics + 1, 0.7)
+    assert (T.shape, T.dtype) == ((2 * harmonics + 1, 7), torch.float64)
+    c = torch.randn(7, dtype=torch.float64)
+    x = torch.linspace(-2, 2, 100, dtype=torch.float64)
+    for order in (0, 1, 2):
+        expected = basis.derivative(x, order) @ c
+        torch.testing.assert_close(
+            fine.derivative(x, order) @ (T @ c), expected, rtol=1e-12, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_refinement_keeps_frequencies_as_rounded(dtype):
+    basis = Fourier(harmonics=5, period=0.7).to(dtype)
+    fine, _ = basis.refined(9)
+    assert fine.omega.dtype == dtype
+    assert torch.equal(fine.omega[:5], basis.omega)
+
+
+def test_frequencies_that_were_moved_are_not_refined():
+    basis = Fourier(harmonics=2)
+    basis.set_frequencies(torch.tensor([1.0, 2.1]))
+    with pytest.raises(InputError) as caught:
+        basis.refined(4)
+    assert str(caught.value).startswith("Fourier can't be refined with frequencies that are given")

@@ -72,3 +72,27 @@ def test_any_count_covers_the_domain_level_by_level(count):
     assert (basis.shift > 2).all()
     assert (basis.shift < 4).all()
     assert (basis.scale.diff() <= 0).all()
+
+
+@every_mother
+@pytest.mark.parametrize("count", [5, 6, 63])
+def test_a_refinement_is_the_same_function(mother, count):
+    basis = Wavelet(5, mother, (2.0, 4.0))
+    fine, T = basis.refined(count)
+    assert (fine.size, fine.mother, fine.domain) == (count, mother, (2.0, 4.0))
+    assert (T.shape, T.dtype) == ((count, 5), torch.float64)
+    c = torch.randn(5, dtype=torch.float64)
+    x = torch.linspace(0, 6, 100, dtype=torch.float64)
+    for order in (0, 1, 2):
+        expected = basis.derivative(x, order) @ c
+        torch.testing.assert_close(
+            fine.derivative(x, order) @ (T @ c), expected, rtol=1e-12, atol=1e-12
+        )
+
+
+def test_a_refinement_keeps_scales_and_shifts_as_rounded():
+    basis = Wavelet(5, domain=(0.0, 0.7)).float()
+    fine, _ = basis.refined(9)
+    assert (fine.scale.dtype, fine.shift.dtype) == (torch.float32, torch.float32)
+    assert torch.equal(fine.scale[:5], basis.scale)
+    assert torch.equal(fine.shift[:5], basis.shift)

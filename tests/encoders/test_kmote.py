@@ -343,7 +343,7 @@ def test_half_precision_holds_the_frequencies_of_twenty_thousand_steps():
     assert encoder(torch.arange(100)).isfinite().all()
 
 
-LISTING = "(known: fourier, spline, gaussian, wavelet, bspline)"
+LISTING = "(known: fourier, spline, gaussian, wavelet, bspline, chebyshev, rational)"
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,13 @@ def test_a_malformed_recipe_is_refused(path, recipe):
     written(path, {"format": "edgewise-1", "recipe": recipe, "notes": {}})
     with pytest.raises(InputError, match="the recipe must have a 'class' and its 'arguments'"):
         ew.load(path)
+
+
+def test_a_flipped_bit_is_noticed(path):
+    ew.save(ew.models.KAN([2, 3, 1]), path)
+    damaged = bytearray(path.read_bytes())
+    damaged[-5] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError) as caught:
+        ew.load(path)
+    assert str(caught.value) == f"{path} is damaged: its weights are not those that were saved"

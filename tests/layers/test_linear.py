@@ -203,7 +203,7 @@ def test_a_few_steps_learn_a_product_of_curves():
         (
             lambda: KANLinear(2, 2, "splin"),
             "unknown basis 'splin': did you mean 'bspline'? "
-            "(known: bspline, fourier, gaussian, wavelet)",
+            "(known: bspline, chebyshev, fourier, gaussian, rational, wavelet)",
         ),
         (
             lambda: KANLinear(2, 2)(torch.zeros(3, 4)),

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.core import InputError, Registry
+from edgewise.kernels.spline import Spline
 
 BASES: Registry = Registry("basis")
 
@@ -34,6 +35,9 @@ class AbstractBasis(nn.Module, ABC):
     domain: tuple[float, float] = (-1.0, 1.0)
     """Where the functions are meant to be used."""
 
+    spline: Spline | None = None
+    """Where the functions are B-splines: which, for the kernels that have a faster way for them."""
+
     def forward(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch K"]:
         """The values B(x), in the dtype and on the device of ``x``."""
         return self.derivative(x, order=0)
@@ -53,6 +57,34 @@ class AbstractBasis(nn.Module, ABC):
 
     def place(self, x: Float[Tensor, " n"]) -> None:
         """Moves what can be moved (such as centres) to where the sample ``x`` lies, in place."""
+
+    def refined(self, grid_size: int) -> "tuple[AbstractBasis, Float[Tensor, 'K2 K']]":
+        """A finer basis that spans all that this one does, and how coefficients go over to it.
+
+        Returns:
+            The finer basis B' and T, in float64, with ``B'(x) T = B(x)``: the coefficients
+            c and c' = T c are the same function.
+
+        Raises:
+            InputError: If ``grid_size`` is smaller than now, or these functions are not nested.
+
+        """
+        raise InputError(
+            f"{type(self).__name__} can't be refined: its functions are not among those of a finer "
+            "one; bspline, chebyshev, fourier, wavelet and rational can"
+        )
+
+    def adapted(self, x: Float[Tensor, "n I"]) -> "AbstractBasis":
+        """A basis of the same size whose knots or centres follow the sample, for each input i.
+
+        Raises:
+            InputError: If these functions have nothing that could follow data.
+
+        """
+        raise InputError(
+            f"{type(self).__name__} has no knots that could follow the data; "
+            "bspline and gaussian have"
+        )
 
 
 def check_call(x: Tensor, order: int) -> None:

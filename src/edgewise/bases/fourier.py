@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.bases.base import BASES, AbstractBasis, check_call, check_positive
+from edgewise.bases.chebyshev import check_finer
 from edgewise.core import InputError, remembers
 
 
@@ -76,6 +77,42 @@ class Fourier(AbstractBasis):
         elif order == 2:
             cos, sin = -(omega**2) * cos, -(omega**2) * sin
         return torch.cat([one, cos, sin], dim=-1)
+
+    def refined(self, grid_size: int) -> "tuple[Fourier, Float[Tensor, 'K2 K']]":
+        """The first ``grid_size`` harmonics of the same period; new ones get the coefficient zero.
+
+        Raises:
+            InputError: If ``grid_size`` is smaller than now, or the frequencies are no harmonics
+                of one period that stay so.
+
+        Example:
+            >>> coarse = Fourier(harmonics=2)
+            >>> fine, T = coarse.refined(5)
+            >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)
+            >>> torch.allclose(fine(x) @ T, coarse(x))
+            True
+
+        """
+        H = (self.size - 1) // 2
+        check_finer("harmonics", H, grid_size)
+        if self.period is None or not self._is_harmonic():
+            raise InputError(
+                "Fourier can't be refined with frequencies that are given or learned: what comes "
+                "next after them is known only of harmonics; make it with a number of them"
+            )
+        fine = Fourier(grid_size, self.period).to(self.omega)
+        fine.omega[:H] = self.omega
+        # The sines lie after all cosines, so they move up.
+        column = torch.arange(self.size)
+        T = torch.zeros(fine.size, self.size, dtype=torch.float64)
+        T[column + (grid_size - H) * (column > H), column] = 1
+        return fine, T
+
+    def _is_harmonic(self) -> bool:
+        """Whether the frequencies, which can be set, still are those of the period."""
+        made = Fourier(len(self.omega), self.period).to(self.omega).omega
+        # A module that has been in half precision keeps the rounding.
+        return torch.allclose(self.omega, made, rtol=1e-2)
 
     def extra_repr(self) -> str:
         return f"harmonics={(self.size - 1) // 2}, learnable={self.learnable}"

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
+from edgewise.bases.chebyshev import check_finer
 from edgewise.bases.gaussian import LOWEST_EXPONENT
 from edgewise.core import InputError, did_you_mean, remembers
 
@@ -108,6 +109,23 @@ class Wavelet(AbstractBasis):
         scale = self.scale.to(x)
         u = (x.unsqueeze(-1) - self.shift.to(x)) / scale
         return MOTHERS[self.mother](u, order) * scale ** (-0.5 - order)
+
+    def refined(self, grid_size: int) -> "tuple[Wavelet, Float[Tensor, 'K2 K']]":
+        """The first ``grid_size`` wavelets; the new, narrower ones get the coefficient zero.
+
+        Example:
+            >>> coarse = Wavelet(count=3)
+            >>> fine, T = coarse.refined(7)
+            >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)
+            >>> torch.allclose(fine(x) @ T, coarse(x))
+            True
+
+        """
+        check_finer("count", self.size, grid_size)
+        fine = Wavelet(grid_size, self.mother, self.domain).to(self.scale)
+        fine.scale[: self.size] = self.scale
+        fine.shift[: self.size] = self.shift
+        return fine, torch.eye(fine.size, self.size, dtype=torch.float64)
 
     def extra_repr(self) -> str:
         return f"count={self.size}, mother={self.mother!r}, domain={self.domain}"

@@ -11,7 +11,7 @@ from edgewise.core import EdgewiseError, InputError, MissingExtraError
 app = App(
     name="edgewise",
     version=__version__,
-    help="Kolmogorov-Arnold networks: compare time encoders fairly, and read the result.",
+    help="Kolmogorov-Arnold networks: train them, compare time encoders fairly, read the result.",
     help_format="plaintext",
 )
 # By name: a verb's file, and torch with it, is imported when the verb is used. The text stands here
@@ -26,6 +26,12 @@ For example: edgewise report runs/mine""",
     "ablate": """Trains every combination of the lists in a configuration; same report.
 
 For example: edgewise ablate examples/ablation.json --out runs/ablation""",
+    "train": """Trains one network on images.
+
+For example: edgewise train --dataset mnist --num-layers 2 --hidden-dim 64 --num-epochs 10""",
+    "evaluate": """Loss and accuracy of a saved network.
+
+For example: edgewise evaluate trained_kan_model.safetensors --dataset mnist""",
     "data": """Lists data sets, and fetches them.
 
 For example: edgewise data fetch mnist""",

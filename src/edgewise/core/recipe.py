@@ -75,7 +75,9 @@ def recipe_of(thing: Any) -> dict[str, Any]:
             f"{cls.__name__} does not remember how it was made; decorate the class with "
             f"edgewise.core.remembers"
         )
-    arguments = {name: _pack(value) for name, value in vars(thing)["_arguments"].items()}
+    # What may change after a thing was made, such as a basis that was refined, it tells itself.
+    now = thing.arguments_now() if hasattr(cls, "arguments_now") else {}
+    arguments = {name: _pack(v) for name, v in {**vars(thing)["_arguments"], **now}.items()}
     return {"class": f"{cls.__module__}:{cls.__qualname__}", "arguments": arguments}
 
 

@@ -1,4 +1,4 @@
-"""Data: labelled event streams, the batches made of them, and where they come from."""
+"""Data: labelled event streams and images, the batches made of them, where they come from."""
 
 from edgewise.data.batches import Batch, Batches
 from edgewise.data.catalogue import SOURCES, RemoteFile, Source, data_dir, is_present, locate
@@ -7,6 +7,8 @@ from edgewise.data.digits import digits
 from edgewise.data.download import fetch
 from edgewise.data.events_from_images import events_from_images
 from edgewise.data.idx import read_idx
+from edgewise.data.image_batches import ImageBatches
+from edgewise.data.images import IMAGES, ImageDataset, Images, load_images
 from edgewise.data.mnist import fashion_mnist, mnist
 from edgewise.data.nmnist import Recording, nmnist, read_recording
 from edgewise.data.splits import EventDataset, stratified_split

@@ -5,6 +5,7 @@ from edgewise.train.evaluate import Evaluation, evaluate
 from edgewise.train.history import best_epoch, read_history, write_history
 from edgewise.train.logs import CSVLog
 from edgewise.train.loop import fit
+from edgewise.train.mlx_loop import train_mlx
 from edgewise.train.progress import ProgressBar
 from edgewise.train.run import Run
 from edgewise.train.settings import Settings

@@ -1,0 +1,56 @@
+"""``edgewise train``: one network on images."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from edgewise.cli.flags import flags_of
+from edgewise.core import InputError, read_json
+from edgewise.studies.image_job import ImageJob, make_image_job
+from edgewise.studies.image_run import train_images
+from edgewise.train import ProgressBar, Step
+
+app = App(name="train")
+
+
+@app.default
+@flags_of(ImageJob)
+def train(
+    *,
+    config: Annotated[
+        Path | None, Parameter(help="A JSON file of the options; flags overrule it.")
+    ] = None,
+    **values: Any,
+) -> int:
+    """Trains one KAN, or a baseline, on images; a killed run goes on with the same command."""
+    job = make_image_job(_read(config) | values, str(config or "the command line"))
+    console = Console()
+    bar = ProgressBar(job.settings().epochs, Console(stderr=True))
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    with ExitStack() as open_bars:
+
+        def batch(step: Step) -> None:
+            # Not before: a request that is refused leaves one line and no bar.
+            if bar.task is None:
+                open_bars.enter_context(bar)
+            bar.batch(step)
+
+        result = train_images(job, say, on_batch=[batch])
+    say("written: " + ", ".join(map(str, result.files)))
+    return 0
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    """The options of a file; a history is one, with the job it came from."""
+    if config is None:
+        return {}
+    values = read_json(config)
+    if not isinstance(values, dict):
+        raise InputError(f"{config} must hold one JSON object, got {type(values).__name__}")
+    return values.get("job", values)

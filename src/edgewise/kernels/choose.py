@@ -1,0 +1,145 @@
+"""One chooser, one switch: which path a layer's arithmetic takes."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from edgewise.core import InputError, did_you_mean
+from edgewise.kernels import native, spline_triton
+from edgewise.kernels.activation import ACTIVATIONS
+from edgewise.kernels.expanded import Features, expanded, recomputed
+from edgewise.kernels.operator import spline_linear
+from edgewise.kernels.spline import ClosedForm, Spline, closed_form
+
+PATHS = ("auto", "native", "triton", "plain")
+SWITCH = "EDGEWISE_KERNELS"
+"""The environment variable that names a path for a whole process."""
+
+_FAST = {
+    "native": native.why_not,
+    "triton": lambda x, C, spline: spline_triton.why_not(x, C, spline.degree, spline.knots is None),
+}
+_forced = os.environ.get(SWITCH, "auto")
+
+
+@contextlib.contextmanager
+def use(path: str) -> Iterator[None]:
+    """Within it, layers take this path: ``"auto"``, ``"native"``, ``"triton"`` or ``"plain"``.
+
+    Example:
+        >>> layer, x = ew.layers.KANLinear(3, 2), torch.rand(5, 3)
+        >>> with use("plain"):
+        ...     y = layer(x)
+        >>> torch.allclose(layer(x), y, atol=1e-6)
+        True
+
+    """
+    global _forced
+    if path not in PATHS:
+        raise InputError(f"unknown path {path!r}: {did_you_mean(path, PATHS)}")
+    before, _forced = _forced, path
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def chosen(x: Tensor, C: Tensor, spline: Spline | None) -> tuple[str, str]:
+    """The path for these inputs and coefficients, and why it is that one.
+
+    Raises:
+        InputError: If a path was asked for that can't serve them.
+
+    """
+    if _forced not in PATHS:
+        raise InputError(
+            f"{SWITCH} names an unknown path {_forced!r}: {did_you_mean(_forced, PATHS)}"
+        )
+    if _forced == "plain":
+        return "plain", "it was asked for"
+    reasons = []
+    for name, why_not in _FAST.items():
+        if _forced not in (name, "auto"):
+            continue
+        why = "only B-splines have a faster one" if spline is None else why_not(x, C, spline)
+        if why is None:
+            return name, "it serves these inputs"
+        reasons.append(why)
+    if _forced != "auto":
+        raise InputError(f"{_forced!r} can't be used: {reasons[0]}; use 'auto'")
+    return "plain", "; ".join(dict.fromkeys(reasons))
+
+
+def basis_linear(
+    x: Float[Tensor, "N I"],
+    C: Float[Tensor, "K I O"],
+    features: Features,
+    *,
+    spline: Spline | None = None,
+    parameters: Sequence[Tensor] = (),
+    W: Float[Tensor, "I O"] | None = None,
+    base: str | None = None,
+) -> Float[Tensor, "N O"]:
+    r""":math:`y_{no} = \sum_i \bigl( a(x_{ni})\, W_{io} + \sum_k B_k(x_{ni})\, C_{kio} \bigr)`.
+
+    The fastest way there is here; it keeps x and the weights for the way back.
+
+    Args:
+        x: The inputs.
+        C: The coefficients.
+        features: ``features(x, order)``: B (order 0) or its derivative (1), (n, I) to (n, I, K).
+        spline: Where B are B-splines: which.
+        parameters: What ``features`` depends on beside x and wants a gradient.
+        W: The weights of the base term, or None where there is none.
+        base: The name of the activation a.
+
+    """
+    transformed = _is_transformed()
+    path = "plain" if transformed else chosen(x, C, spline)[0]
+    if path == "native":
+        return spline_linear(x, C, spline, W, base)
+    if path == "triton":
+        y = spline_linear(x, C, spline)
+    elif transformed or torch.compiler.is_compiling():
+        # The compiler fuses the functions into the product, and keeps what it finds best.
+        y = expanded(features, x, C, functions_first=False)
+    else:
+        _check_finite(x)
+        if spline is not None and closed_form(spline):
+            y = recomputed(ClosedForm(spline), x, C, functions_first=True)
+        else:
+            y = recomputed(features, x, C, functions_first=False, parameters=parameters)
+    if W is None:
+        return y
+    # A basis of one function.
+    activation = _Activation(base, W.dtype)
+    way = expanded if transformed or torch.compiler.is_compiling() else recomputed
+    return y + way(activation, x, W.unsqueeze(0), functions_first=False)
+
+
+class _Activation:
+    def __init__(self, base: str, dtype: torch.dtype) -> None:
+        self.call, self.dtype = ACTIVATIONS[base], dtype
+
+    def __call__(self, x: Tensor, order: int) -> Tensor:
+        return self.call(x.to(self.dtype), order).unsqueeze(-1)
+
+
+def _check_finite(x: Tensor) -> None:
+    """On a CPU; on a GPU looking would make it wait."""
+    # The sum may overflow where no number is infinite, so it only tells that a look is worth it.
+    if x.device.type == "cpu" and not x.sum().isfinite() and not x.isfinite().all():
+        raise InputError(native.not_finite(x))
+
+
+def _is_transformed() -> bool:
+    """Within torch.func or forward-mode differentiation, which see through plain torch only."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    # No public name tells of the former.
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0

@@ -1,0 +1,128 @@
+"""The native CPU path for B-splines: a C library, of functions that are not zero alone."""
+
+import ctypes
+import platform
+import sys
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from edgewise.core import InputError
+from edgewise.kernels.spline import Spline
+
+DTYPES = {torch.float32: "float", torch.float64: "double"}
+DEGREES = range(1, 6)
+BASES = (None, "silu", "tanh", "identity")
+"""The base activations that the kernel knows, by their number in it."""
+
+LIBRARY = Path(__file__).with_name(f"spline_native{'.dll' if sys.platform == 'win32' else '.so'}")
+
+
+def _open() -> ctypes.CDLL | str:
+    """The library, or why there is none."""
+    if not LIBRARY.is_file():
+        return "the native kernel was not built: no C++ compiler when Edgewise was installed"
+    if (
+        platform.machine() in ("x86_64", "AMD64")
+        and torch.backends.cpu.get_cpu_capability() == "DEFAULT"
+    ):
+        return "the native kernel needs a processor with AVX2"
+    try:
+        # Its OpenMP is the one that torch has loaded: two of them would fight for the cores.
+        library = ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        return f"the native kernel can't be loaded: {error}"
+    shape = [*[ctypes.c_int64] * 4, ctypes.c_int, ctypes.c_double, ctypes.c_double]
+    shape += [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_int]
+    for word in DTYPES.values():
+        for way, tensors in (("forward", 4), ("backward", 7)):
+            call = getattr(library, f"edgewise_spline_{way}_{word}")
+            call.argtypes = [ctypes.c_void_p] * tensors + shape
+            call.restype = ctypes.c_int
+    return library
+
+
+_LIBRARY = _open()
+"""Found when the file is imported, so that torch.compile can look at it."""
+
+
+def why_not(x: Tensor, C: Tensor, spline: Spline) -> str | None:
+    """Why the native path can't serve this call; None where it can."""
+    if x.device.type != "cpu":
+        return f"the native kernel is for the CPU, x is on {x.device}"
+    if x.dtype not in DTYPES or C.dtype != x.dtype:
+        return f"the native kernel is for float32 and float64, got {x.dtype} and {C.dtype}"
+    if spline.degree not in DEGREES:
+        return f"the native kernel knows degrees 1 to 5, got {spline.degree}"
+    return _LIBRARY if isinstance(_LIBRARY, str) else None
+
+
+def forward(
+    x: Float[Tensor, "N I"],
+    C: Float[Tensor, "K I O"],
+    W: Float[Tensor, "I O"] | None,
+    base: str | None,
+    spline: Spline,
+) -> Float[Tensor, "N O"]:
+    """The outputs, with the base term a(x) W where there is one.
+
+    Raises:
+        InputError: If x holds a number that is not finite.
+
+    """
+    x, C, W = _contiguous(x, C, W)
+    y = x.new_empty(len(x), C.shape[2])
+    if not len(x):
+        return y
+    call = getattr(_LIBRARY, f"edgewise_spline_forward_{DTYPES[x.dtype]}")
+    if call(*map(_pointer, (x, C, W, y)), *_shape(x, C, base, spline)) == 1:
+        raise InputError(not_finite(x))
+    return y
+
+
+def backward(
+    x: Float[Tensor, "N I"],
+    C: Float[Tensor, "K I O"],
+    W: Float[Tensor, "I O"] | None,
+    dy: Float[Tensor, "N O"],
+    base: str | None,
+    spline: Spline,
+    need_x: bool,
+    need_weights: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of x, C and W, where they are wanted."""
+    x, C, W, dy = _contiguous(x, C, W, dy)
+    dx = torch.empty_like(x) if need_x else None
+    dC = torch.empty_like(C) if need_weights else None
+    dW = torch.empty_like(W) if need_weights and W is not None else None
+    if not len(x):
+        return dx, *(None if t is None else t.zero_() for t in (dC, dW))
+    call = getattr(_LIBRARY, f"edgewise_spline_backward_{DTYPES[x.dtype]}")
+    call(*map(_pointer, (x, C, W, dy, dx, dC, dW)), *_shape(x, C, base, spline))
+    return dx, dC, dW
+
+
+def not_finite(x: Tensor) -> str:
+    """Which number of x (N, I) is not finite, in a sentence."""
+    row, column = (~x.isfinite()).nonzero()[0].tolist()
+    return (
+        f"x holds {x[row, column].item()} in row {row}, feature {column}; "
+        "a layer takes finite numbers"
+    )
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if t is None else t.contiguous() for t in tensors]
+
+
+def _shape(x: Tensor, C: Tensor, base: str | None, spline: Spline) -> tuple:
+    sizes = (*x.shape, C.shape[2], spline.cells)
+    rows = 0 if spline.knots is None else len(spline.knots)
+    grid = (spline.degree, spline.low, spline.per_unit, _pointer(spline.knots), rows)
+    return *sizes, *grid, BASES.index(base), torch.get_num_threads()

@@ -1,0 +1,147 @@
+"""One torch operator for B-spline layers, with a kernel for the CPU and one for CUDA.
+
+As operators of torch they stand in compiled graphs as one node; what they keep for the way back is
+x and the coefficients.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from edgewise.kernels import native, spline_triton
+from edgewise.kernels.activation import ACTIVATIONS
+from edgewise.kernels.spline import Spline, derivative
+
+
+def spline_linear(
+    x: Float[Tensor, "N I"],
+    C: Float[Tensor, "K I O"],
+    spline: Spline,
+    W: Float[Tensor, "I O"] | None = None,
+    base: str | None = None,
+) -> Float[Tensor, "N O"]:
+    """The layer by the kernel of x's device; its ``why_not`` must have been None."""
+    return _forward(x, C, W, base, spline.degree, spline.low, spline.per_unit, spline.knots)
+
+
+def _spline(C: Tensor, degree: int, low: float, per_unit: float, knots: Tensor | None) -> Spline:
+    return Spline(degree, C.shape[0] - degree, low, per_unit, knots)
+
+
+@torch.library.custom_op("edgewise::spline_linear", mutates_args=(), device_types="cpu")
+def _forward(
+    x: Tensor,
+    C: Tensor,
+    W: Tensor | None,
+    base: str | None,
+    degree: int,
+    low: float,
+    per_unit: float,
+    knots: Tensor | None,
+) -> Tensor:
+    return native.forward(x, C, W, base, _spline(C, degree, low, per_unit, knots))
+
+
+@_forward.register_kernel("cuda")
+def _(x, C, W, base, degree, low, per_unit, knots):
+    return spline_triton.spline_forward(x, C, low, per_unit, degree)
+
+
+@torch.library.custom_op("edgewise::spline_linear_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    x: Tensor,
+    C: Tensor,
+    W: Tensor | None,
+    dy: Tensor,
+    base: str | None,
+    degree: int,
+    low: float,
+    per_unit: float,
+    knots: Tensor | None,
+    need_x: bool,
+    need_weights: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    spline = _spline(C, degree, low, per_unit, knots)
+    return _filled(C, *native.backward(x, C, W, dy, base, spline, need_x, need_weights))
+
+
+@_backward.register_kernel("cuda")
+def _(x, C, W, dy, base, degree, low, per_unit, knots, need_x, need_weights):
+    way_back = spline_triton.spline_backward
+    return _filled(C, *way_back(x, C, dy, low, per_unit, degree, need_x, need_weights), None)
+
+
+def _filled(C: Tensor, *found: Tensor | None) -> tuple[Tensor, ...]:
+    # An operator returns tensors only: what nobody asked for is empty.
+    return tuple(C.new_empty(0) if t is None else t for t in found)
+
+
+@_forward.register_fake
+def _(x, C, W, base, degree, low, per_unit, knots):
+    return C.new_empty(x.shape[0], C.shape[2])
+
+
+@_backward.register_fake
+def _(x, C, W, dy, base, degree, low, per_unit, knots, need_x, need_weights):
+    wanted = (need_x, need_weights, need_weights and W is not None)
+    alike = zip((x, C, W), wanted, strict=True)
+    return _filled(C, *(torch.empty_like(t) if want else None for t, want in alike))
+
+
+def _keep(ctx, inputs, output):
+    x, C, W, ctx.base, *ctx.grid, knots = inputs
+    ctx.save_for_backward(x, C, W, knots)
+
+
+def _way_back(ctx, dy):
+    x, C, W, knots = ctx.saved_tensors
+    need_x, *need_weights = ctx.needs_input_grad[:3]
+    call = (ctx.base, *ctx.grid, knots, need_x, any(need_weights))
+    found = _backward(x, C, W, dy, *call)
+    dx, dC, dW = (
+        t if need else None for t, need in zip(found, (need_x, *need_weights), strict=True)
+    )
+    return dx, dC, dW, *[None] * 5
+
+
+_forward.register_autograd(_way_back, setup_context=_keep)
+
+
+def _keep_all(ctx, inputs, output):
+    x, C, W, dy, ctx.base, *ctx.grid, knots, need_x, need_weights = inputs
+    ctx.wanted = (need_x, need_weights, need_weights and W is not None)
+    ctx.save_for_backward(x, C, W, dy, knots)
+
+
+def _way_back_again(ctx, *dd):
+    """Double backward, by the truth."""
+    x, C, W, dy, knots = ctx.saved_tensors
+    spline = _spline(C, *ctx.grid, knots)
+    with torch.enable_grad():
+        x, C, dy = (t.detach().requires_grad_() for t in (x, C, dy))
+        y = torch.einsum("nik,kio->no", derivative(spline, x), C)
+        inputs = [x, C]
+        if W is not None:
+            inputs.append(W.detach().requires_grad_())
+            y = y + ACTIVATIONS[ctx.base](x, 0) @ inputs[2]
+        first = torch.autograd.grad(y, inputs, dy, create_graph=True)
+        terms = [(d * g).sum() for d, g, want in zip(dd, first, ctx.wanted, strict=False) if want]
+        found = torch.autograd.grad(sum(terms), (*inputs, dy), materialize_grads=True)
+    x, C, *W, dy = found
+    return x, C, *(W or [None]), dy, *[None] * 7
+
+
+_backward.register_autograd(_way_back_again, setup_context=_keep_all)
+
+
+@_forward.register_vmap
+def _(info, in_dims, x, C, W, *rest):
+    """Samples are one larger batch; sets of coefficients are taken one by one."""
+    many = [
+        [t if dim is None else t.select(dim, b) for t, dim in zip((x, C, W), in_dims, strict=False)]
+        for b in range(info.batch_size)
+    ]
+    if in_dims[1] is None and in_dims[2] is None:
+        rows = torch.cat([each[0] for each in many])
+        return _forward(rows, C, W, *rest).unflatten(0, (info.batch_size, -1)), 0
+    return torch.stack([_forward(*each, *rest) for each in many]), 0

@@ -1,0 +1,204 @@
+"""B-splines: what a kernel needs to know of them, the truth, and closed forms on equal cells."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Spline(NamedTuple):
+    """B-splines of degree D on G cells, K = G + D of them, straight lines outside.
+
+    Attributes:
+        degree: D.
+        cells: G.
+        low: Where the first of equal cells begins.
+        per_unit: How many equal cells there are to a unit of x, 1 / h.
+        knots: None for equal cells; else float64 ``(1, G + 1 + 2 D)``, or a row for each input.
+
+    """
+
+    degree: int
+    cells: int
+    low: float
+    per_unit: float
+    knots: Float[Tensor, "R n"] | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of functions, K."""
+        return self.cells + self.degree
+
+
+def derivative(
+    spline: Spline, x: Float[Tensor, "*batch"], order: int = 0
+) -> Float[Tensor, "*batch K"]:
+    r"""The functions at x, or their derivatives of order 1 or 2: the truth beside the fast paths.
+
+    In the cell that holds x only D + 1 functions are not zero. They follow the recursion of Cox and
+    de Boor (de Boor 1978, ch. X), which spreads each function of degree d - 1 over two of degree d:
+    with l and r the ends of its support,
+
+    .. math::
+        w^d_j \mathrel{+}= \frac{r - x}{r - l}\, w^{d-1}_j, \qquad
+        w^d_{j+1} \mathrel{+}= \frac{x - l}{r - l}\, w^{d-1}_j ;
+
+    a derivative takes -d / (r - l) and d / (r - l) for the last steps. Differentiable by autograd.
+
+    Args:
+        spline: Which functions.
+        x: Any shape; with knots of their own for each input, the inputs last.
+        order: 0, 1 or 2.
+
+    """
+    if spline.knots is None:
+        place, unit = (x - spline.low) * spline.per_unit, spline.per_unit
+        inside = place.clamp(0, spline.cells)
+        cell = inside.detach().nan_to_num().floor().clamp(max=spline.cells - 1)
+        supports = _equal_supports(spline, cell)
+        cell = cell.long()
+    else:
+        place, unit = x, 1.0
+        breaks = spline.knots[:, spline.degree : spline.degree + spline.cells + 1].to(x)
+        breaks = breaks.squeeze(0)
+        inside = place.clamp(breaks[..., 0], breaks[..., -1])
+        cell = _search(breaks, inside.detach())
+        supports = _own_supports(spline, cell, x)
+    weights = _weights(spline.degree, inside, supports, order)
+    if order == 0:
+        slope = _weights(spline.degree, inside, supports, 1)
+        weights = weights + (place - inside).unsqueeze(-1) * slope
+    elif order == 2:
+        weights = weights * (place == inside).unsqueeze(-1)
+    index = cell.unsqueeze(-1) + torch.arange(spline.degree + 1, device=x.device)
+    zeros = weights.new_zeros(*x.shape, spline.size)
+    return zeros.scatter(-1, index, weights) * unit**order
+
+
+Supports = list[list[tuple[Tensor, Tensor]]]
+"""For each degree d = 1 … D the ends (l, r) of the d functions of degree d - 1 that reach x."""
+
+
+def _equal_supports(spline: Spline, cell: Tensor) -> Supports:
+    degrees = range(1, spline.degree + 1)
+    return [[(cell + (1 + j - d), cell + (1 + j)) for j in range(d)] for d in degrees]
+
+
+def _own_supports(spline: Spline, cell: Tensor, x: Tensor) -> Supports:
+    D, rows = spline.degree, len(spline.knots)
+    around = cell.unsqueeze(-1) + torch.arange(1, 2 * D + 1, device=x.device)
+    if rows > 1:
+        width = spline.knots.shape[1]
+        around = around + width * torch.arange(rows, device=x.device).unsqueeze(-1)
+    knots = spline.knots.to(x).flatten()[around].unbind(-1)
+    return [[(knots[D + j - d], knots[D + j]) for j in range(d)] for d in range(1, D + 1)]
+
+
+def _search(breaks: Tensor, x: Tensor) -> Tensor:
+    """The cell of each x."""
+    inner = breaks[..., 1:-1].contiguous()
+    if inner.ndim == 1:
+        return torch.searchsorted(inner, x.contiguous(), right=True)
+    columns = x.reshape(-1, x.shape[-1]).T.contiguous()
+    return torch.searchsorted(inner, columns, right=True).T.reshape(x.shape)
+
+
+def _weights(degree: int, x: Tensor, supports: Supports, order: int) -> Tensor:
+    if order > degree:
+        return x.new_zeros(*x.shape, degree + 1)
+    w = [torch.ones_like(x)]
+    for d, ends in enumerate(supports, start=1):
+        spread = [torch.zeros_like(x) for _ in range(d + 1)]
+        for j, (low, high) in enumerate(ends):
+            part = w[j] / (high - low)
+            if d > degree - order:
+                left, right = -d * part, d * part
+            else:
+                left, right = (high - x) * part, (x - low) * part
+            spread[j] = spread[j] + left
+            spread[j + 1] = spread[j + 1] + right
+        w = spread
+    return torch.stack(w, dim=-1)
+
+
+def closed_form(spline: Spline) -> bool:
+    """Whether :func:`values` and :func:`slopes`, fast but not differentiable, know these."""
+    return spline.knots is None and spline.degree in _PIECES
+
+
+def values(spline: Spline, x: Float[Tensor, "n I"]) -> Float[Tensor, "n K I"]:
+    r"""All functions of equal cells at x, by their distance z from the middle of each.
+
+    A B-spline is a sum of truncated powers of z, which needs neither an index nor a scatter:
+
+    .. math::
+        D = 2: \tfrac12 (\tfrac32 - z)_+^2 - \tfrac32 (\tfrac12 - z)_+^2 \qquad
+        D = 3: \tfrac16 (2 - z)_+^3 - \tfrac46 (1 - z)_+^3
+
+    (Schoenberg's symmetric form; de Boor 1978, ch. IX). Outside, the functions go on as lines.
+
+    Example:
+        >>> spline = Spline(degree=3, cells=1, low=0.0, per_unit=1.0)
+        >>> (values(spline, torch.tensor([[0.0], [2.0]])).squeeze(-1) * 6).round()
+        tensor([[ 1.,  4.,  1.,  0.],
+                [ 0., -2.,  4.,  4.]])
+
+    """
+    u = (x - spline.low) * spline.per_unit
+    inside = u.clamp(0, spline.cells)
+    half, outer, inner = _PIECES[spline.degree]
+    rest = _from_middle(spline, inside).abs_().neg_().add_(half).relu_()
+    found = rest.pow(spline.degree).mul_(outer)
+    found.add_(rest.sub_(1).relu_().pow_(spline.degree), alpha=inner)
+    beyond = (u - inside).unsqueeze(1)
+    for k, slope in enumerate(_END_SLOPES[spline.degree]):
+        if slope:
+            found[:, k : k + 1].add_(beyond.clamp(max=0), alpha=slope)
+            last = spline.size - 1 - k
+            found[:, last : last + 1].sub_(beyond.clamp(min=0), alpha=slope)
+    return found
+
+
+def slopes(spline: Spline, x: Float[Tensor, "n I"]) -> Float[Tensor, "n K I"]:
+    """The derivatives of :func:`values` in x.
+
+    Example:
+        >>> spline = Spline(degree=3, cells=1, low=0.0, per_unit=1.0)
+        >>> slopes(spline, torch.tensor([[0.0], [2.0]])).squeeze(-1).abs()
+        tensor([[0.5000, 0.0000, 0.5000, 0.0000],
+                [0.0000, 0.5000, 0.0000, 0.5000]])
+
+    """
+    inside = ((x - spline.low) * spline.per_unit).clamp(0, spline.cells)
+    half, outer, inner = _PIECES[spline.degree]
+    away = _from_middle(spline, inside)
+    side = away.sign().mul_(spline.per_unit)
+    rest = away.abs_().neg_().add_(half).relu_()
+    found = rest.pow(spline.degree - 1).mul_(-spline.degree * outer)
+    found.add_(rest.sub_(1).relu_().pow_(spline.degree - 1), alpha=-spline.degree * inner)
+    return found.mul_(side)
+
+
+class ClosedForm:
+    """Features of a spline that :func:`closed_form` holds for, (n, I) to (n, K, I)."""
+
+    def __init__(self, spline: Spline) -> None:
+        self.spline = spline
+
+    def __call__(self, x: Float[Tensor, "n I"], order: int) -> Float[Tensor, "n K I"]:
+        if torch.is_grad_enabled():
+            # A graph is wanted, and the closed forms work in place.
+            return derivative(self.spline, x, order).transpose(1, 2)
+        return (values, slopes)[order](self.spline, x)
+
+
+# Degree to the half width of a function, and the weights of its two truncated powers; and to the
+# derivatives of its first functions where the cells begin. Degree 1 has a kink there.
+_PIECES = {2: (1.5, 0.5, -1.5), 3: (2.0, 1 / 6, -4 / 6)}
+_END_SLOPES = {2: (-1.0, 1.0), 3: (-0.5, 0.0, 0.5)}
+
+
+def _from_middle(spline: Spline, u: Tensor) -> Tensor:
+    middle = torch.arange(spline.size, dtype=u.dtype, device=u.device) - (spline.degree - 1) / 2
+    return u.unsqueeze(1) - middle.view(1, -1, 1)
