@@ -32,6 +32,7 @@ check: $(STAMP)  ## lint, format and the floors of the architecture
 
 bench: $(STAMP)  ## timing tables (run on a quiet machine)
 	$(BIN)/edgewise bench encoders
+	$(BIN)/edgewise bench layers
 
 docs: $(STAMP)   ## the documentation; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -8,7 +8,9 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from edgewise.core import InputError
 from edgewise.studies.encoder_costs import encoder_costs
+from edgewise.studies.layer_costs import layer_costs, path_of
 
 app = App(name="bench")
 
@@ -28,11 +30,59 @@ def encoders(
         "encoder",
         *(("parameters", "step, ms", "encoding alone, ms", "step / learned table")),
         title=f"Training step, batch {batch}, mean length {mean_length}, LSTM 128, "
-        f"median of {rounds}\n{platform.processor() or platform.machine()}, "
+        f"median of {rounds}\n{machine()}, "
         f"torch {torch.__version__}, {threads} thread(s)",
     )
     for c in costs:
         row = (f"{c.parameters:,}", f"{1e3 * c.step:.0f}", f"{1e3 * c.encode:.1f}")
         table.add_row(c.encoder, *row, f"{c.ratio:.2f}")
-    Console().print(table)
+    _console().print(table)
     return 0
+
+
+@app.command
+def layers(
+    *,
+    widths: Annotated[str, Parameter(help="Units of each layer, with commas.")] = "784,64,10",
+    batch: Annotated[int, Parameter(help="Rows of a batch.")] = 256,
+    grid_size: Annotated[int, Parameter(help="Cells of the B-splines.")] = 5,
+    input_gradient: Annotated[bool, Parameter(help="The first layer's inputs want one.")] = False,
+    rounds: Annotated[int, Parameter(help="How often each step is timed.")] = 15,
+    threads: Annotated[int, Parameter(help="Threads of torch.")] = 1,
+) -> int:
+    """Times training steps of KAN layers, ours and of peers that can be imported, in turns."""
+    torch.set_num_threads(threads)
+    try:
+        sizes = [int(part) for part in widths.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"widths is {widths!r}: give whole numbers with commas, as 784,64,10"
+        ) from error
+    costs = layer_costs(
+        sizes, batch=batch, grid_size=grid_size, input_gradient=input_gradient, rounds=rounds
+    )
+    table = Table(
+        "network",
+        *("parameters", "forward, ms", "step, ms", "step / ours"),
+        *("peak, MB", "saved, MB", "share of roofline"),
+        title=f"{sizes}, batch {batch}, G = {grid_size}, float32, median of {rounds}\n"
+        f"{machine()}, torch {torch.__version__}, {threads} thread(s)\n"
+        f"first layer: {path_of(sizes, batch, grid_size)}",
+    )
+    for c in costs:
+        times = (f"{1e3 * c.forward:.1f}", f"{1e3 * c.step:.1f}", f"{c.ratio:.2f}")
+        memory = (f"{c.peak / 1e6:.1f}", f"{c.saved / 1e6:.2f}")
+        table.add_row(c.name, f"{c.parameters:,}", *times, *memory, f"{c.roofline:.2f}")
+    _console().print(table)
+    return 0
+
+
+def machine() -> str:
+    """The processor, in words."""
+    return platform.processor() or platform.machine()
+
+
+def _console() -> Console:
+    console = Console()
+    # Tables that go to a file are not cut to a terminal that is not there.
+    return console if console.is_terminal else Console(width=130)

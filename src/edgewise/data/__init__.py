@@ -14,3 +14,7 @@ from edgewise.data.nmnist import Recording, nmnist, read_recording
 from edgewise.data.splits import EventDataset, stratified_split
 from edgewise.data.streams import EventStreams
 from edgewise.data.table import load_table
+from edgewise.data.text import TEXTS, TextDataset, Texts, load_texts
+from edgewise.data.text_sources import TEXT_SOURCES
+from edgewise.data.tokeniser import Tokeniser
+from edgewise.data.tokens import Tokens, tokenise

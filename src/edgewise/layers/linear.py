@@ -9,7 +9,7 @@ from edgewise.bases.base import check_positive
 from edgewise.core import InputError, remembers
 from edgewise.kernels import basis_linear
 from edgewise.layers.activation import BASE_ACTIVATIONS, check_base
-from edgewise.layers.regrid import carry_over, refit
+from edgewise.layers.regrid import carry_over, in_new, refit
 from edgewise.layers.variance import SMALL, mean_square
 
 
@@ -102,9 +102,8 @@ class KANLinear(nn.Module):
         y = basis_linear(
             rows,
             self.coefficients,
-            self.basis.derivative,
+            self.basis,
             spline=self.basis.spline,
-            parameters=list(self.basis.parameters()),
             W=self.base_weight,
             base=self.base,
         )
@@ -118,7 +117,9 @@ class KANLinear(nn.Module):
         The bias is spread evenly over the inputs, so that the values sum to the layer's output.
         """
         rows = self._normalized(self._rows(x), keep=True)
-        features = self.basis.derivative(rows, order).to(self.coefficients.dtype)
+        # A place on a grid has more digits than a number in half precision.
+        wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        features = self.basis.derivative(wide, order).to(self.coefficients.dtype)
         y = torch.einsum("nik,kio->noi", features, self.coefficients)
         if self.base_weight is not None:
             y = y + self.activation(rows, order).unsqueeze(-2) * self.base_weight.T
@@ -160,7 +161,8 @@ class KANLinear(nn.Module):
         Args:
             x: A sample of the layer's inputs.
             optimizer: One that trains this layer; its state is carried over.
-            bound: The relative residual above which all is left as it is.
+            bound: The relative residual above which all is left as it is. A residual r raises a
+                mean squared error of relative size e² by about r² / e²: late in training take less.
 
         Returns:
             The relative residual of the least-squares fit, over the sample and all edges,
@@ -181,10 +183,9 @@ class KANLinear(nn.Module):
 
     def _change(self, basis: AbstractBasis, T: Tensor) -> None:
         """Another basis, and the coefficients that T makes for it."""
-        c, T = self.coefficients, T.to(self.coefficients.device)
-        found = torch.einsum("lk,kio->lio" if T.ndim == 2 else "ilk,kio->lio", T, c.double())
+        c = self.coefficients
         # The parameter stays the same object: whoever holds it goes on with it.
-        c.data, c.grad = found.to(c.dtype), None
+        c.data, c.grad = in_new(T.to(c.device), c.data), None
         self.basis = basis
         if "_arguments" in vars(self):
             self._arguments["basis"] = basis
@@ -211,6 +212,7 @@ class KANLinear(nn.Module):
         """What the functions see; with ``keep`` the running statistics stay as they are."""
         if self.norm is None:
             return rows
+        rows = rows.to(self.norm.running_mean.dtype)
         if not (keep and self.norm.training):
             return self.norm(rows)
         return nn.functional.batch_norm(rows, None, None, training=True, eps=self.norm.eps)

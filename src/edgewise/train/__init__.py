@@ -11,3 +11,4 @@ from edgewise.train.run import Run
 from edgewise.train.settings import Settings
 from edgewise.train.source import Batch, Source
 from edgewise.train.step import Step
+from edgewise.train.unfreeze import Unfreezing, activation_parameters, first_epochs

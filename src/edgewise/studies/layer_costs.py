@@ -1,0 +1,239 @@
+"""What KAN layers cost: training steps of ours, of plain networks and of peers, timed in turns."""
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.profiler import ProfilerActivity, profile
+
+from edgewise.bases import BSpline
+from edgewise.core import generator, seeded
+from edgewise.kernels import chosen, use
+from edgewise.models import KAN, MLP, count_parameters
+
+OURS = "edgewise"
+"""The network that others are set against: ours, on the path that is chosen for it."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One network's cost.
+
+    Attributes:
+        name: Which network.
+        parameters: Its size.
+        forward: Median seconds of a forward pass without gradients.
+        step: Median seconds of forward and backward; inputs need a gradient where asked.
+        ratio: Of its median step to that of ours, from the same rounds.
+        peak: Bytes that torch's allocator held at most during a step beyond what was there before
+            and the gradients of parameters.
+        saved: Bytes kept from forward to backward, parameters left out.
+        roofline: Share of the step that matrix products of the same arithmetic take at the rate
+            measured beside it; for a B-spline network the degree + 1 functions and the base that
+            are not zero count, so that a dense one can't reach 1.
+
+    """
+
+    name: str
+    parameters: int
+    forward: float
+    step: float
+    ratio: float
+    peak: int
+    saved: int
+    roofline: float
+
+
+def layer_costs(
+    widths: Sequence[int] = (784, 64, 10),
+    *,
+    batch: int = 256,
+    grid_size: int = 5,
+    degree: int = 3,
+    input_gradient: bool = False,
+    rounds: int = 15,
+) -> list[LayerCost]:
+    """Times networks of the same widths, round by round, all in turns.
+
+    Ours on its chosen path and on the plain one, a stack of linear layers, an MLP of as many
+    parameters, and efficient-kan, fast-kan, faster-kan and ChebyKAN where they can be imported.
+
+    Args:
+        widths: The units of each layer.
+        batch: Rows of a batch.
+        grid_size: Cells of B-splines; peers get as many functions.
+        degree: The degree of B-splines.
+        input_gradient: Whether the first layer hands a gradient on, as within a deeper network.
+        rounds: How often each is timed, after one round that is not counted.
+
+    Example:
+        >>> costs = layer_costs((3, 2), batch=4, rounds=1)
+        >>> costs[0].name, costs[0].ratio
+        ('edgewise', 1.0)
+
+    """
+    x = torch.rand(batch, widths[0], generator=generator(0, "x")) * 1.8 - 0.9
+    x.requires_grad_(input_gradient)
+    down = torch.randn(batch, widths[-1], generator=generator(0, "dy"))
+    networks = _networks(list(widths), grid_size, degree)
+    calls = {name: _Call(network, x, down, path) for name, (network, path) in networks.items()}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    rates = []
+    for turn in range(rounds + 1):
+        rate = _gemm_rate()
+        for name, call in calls.items():
+            pair = (_seconds(call.forward), _seconds(call.step))
+            if turn:
+                taken[name].append(pair)
+        rates.append(rate)
+    medians = {
+        n: [statistics.median(column) for column in zip(*v, strict=True)] for n, v in taken.items()
+    }
+    rate = statistics.median(rates)
+    return [
+        LayerCost(
+            name,
+            count_parameters(call.network),
+            *medians[name],
+            ratio=medians[name][1] / medians[OURS][1],
+            peak=call.peak(),
+            saved=call.saved(),
+            roofline=_arithmetic(name, call, widths, batch, degree, input_gradient)
+            / rate
+            / medians[name][1],
+        )
+        for name, call in calls.items()
+    ]
+
+
+def path_of(widths: Sequence[int], batch: int, grid_size: int = 5, degree: int = 3) -> str:
+    """The path that a layer of these sizes takes here, and why."""
+    with seeded(0, "init"):
+        layer = KAN(widths[:2], BSpline(grid_size, degree)).layers[0]
+    path, reason = chosen(torch.zeros(batch, widths[0]), layer.coefficients, layer.basis.spline)
+    return f"{path}: {reason}"
+
+
+def _networks(widths: list[int], grid_size: int, degree: int) -> dict[str, tuple[nn.Module, str]]:
+    """Name to network and the path that ours shall take."""
+    with seeded(0, "init"):
+        ours = KAN(widths, BSpline(grid_size, degree), bias=False)
+        found = {
+            OURS: (ours, "auto"),
+            "edgewise, plain path": (ours, "plain"),
+            "linear": (MLP(widths), "auto"),
+            "MLP, equal parameters": (_equal(widths, count_parameters(ours)), "auto"),
+        }
+        for name, make in _PEERS.items():
+            try:
+                found[name] = (make(widths, grid_size, degree), "auto")
+            except ImportError:
+                continue
+    return found
+
+
+def _equal(widths: list[int], parameters: int) -> nn.Module:
+    """An MLP with one hidden layer, of about as many parameters."""
+    hidden = max(1, parameters // (widths[0] + widths[-1] + 1))
+    return MLP([widths[0], hidden, widths[-1]])
+
+
+def _efficient_kan(widths: list[int], grid_size: int, degree: int) -> nn.Module:
+    module = importlib.import_module("efficient_kan")
+    return module.KAN(widths, grid_size=grid_size, spline_order=degree)
+
+
+def _fast_kan(widths: list[int], grid_size: int, degree: int) -> nn.Module:
+    return importlib.import_module("fastkan").FastKAN(widths, num_grids=grid_size + degree)
+
+
+def _faster_kan(widths: list[int], grid_size: int, degree: int) -> nn.Module:
+    return importlib.import_module("fasterkan").FasterKAN(widths, num_grids=grid_size + degree)
+
+
+def _cheby_kan(widths: list[int], grid_size: int, degree: int) -> nn.Module:
+    layer = importlib.import_module("ChebyKANLayer").ChebyKANLayer
+    size = grid_size + degree - 1
+    return nn.Sequential(*(layer(i, o, size) for i, o in pairwise(widths)))
+
+
+_PEERS: dict[str, Callable[[list[int], int, int], nn.Module]] = {
+    "efficient-kan": _efficient_kan,
+    "fast-kan": _fast_kan,
+    "faster-kan": _faster_kan,
+    "ChebyKAN": _cheby_kan,
+}
+
+
+class _Call:
+    """A network with what it is called with."""
+
+    def __init__(self, network: nn.Module, x: Tensor, down: Tensor, path: str) -> None:
+        self.network, self.x, self.down, self.path = network, x, down, path
+
+    def forward(self) -> None:
+        with use(self.path), torch.no_grad():
+            self.network(self.x)
+
+    def step(self) -> None:
+        self.network.zero_grad(set_to_none=True)
+        self.x.grad = None
+        with use(self.path):
+            self.network(self.x).backward(self.down)
+
+    def saved(self) -> int:
+        own = {p.untyped_storage().data_ptr() for p in (*self.network.parameters(), self.x)}
+        kept: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with use(self.path), saved_tensors_hooks(pack, lambda tensor: tensor):
+            self.network(self.x)
+        return sum(kept.values())
+
+    def peak(self) -> int:
+        self.network.zero_grad(set_to_none=True)
+        self.x.grad = None
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            self.step()
+        events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+        held = most = 0
+        for event in sorted(events, key=lambda e: e.start_ns()):
+            held += event.nbytes()
+            most = max(most, held)
+        gradients = (p.grad for p in self.network.parameters() if p.grad is not None)
+        return most - sum(g.nbytes for g in gradients)
+
+
+def _arithmetic(
+    name: str, call: _Call, widths: Sequence[int], batch: int, degree: int, input_gradient: bool
+) -> float:
+    """Floating-point operations of a step's products: forward, and back to weights and inputs."""
+    if name.startswith(OURS):
+        sizes = [i * o * (degree + 2) for i, o in pairwise(widths)]
+    else:
+        sizes = [p.numel() for p in call.network.parameters() if p.ndim > 1]
+    ways = [3 if input_gradient or i else 2 for i in range(len(sizes))]
+    return sum(2.0 * batch * size * way for size, way in zip(sizes, ways, strict=True))
+
+
+def _gemm_rate() -> float:
+    """Floating-point operations a second of a product of two 1024 × 1024 matrices."""
+    a = torch.ones(1024, 1024)
+    return 2 * 1024**3 / _seconds(lambda: a @ a)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
