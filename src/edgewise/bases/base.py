@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -38,9 +39,9 @@ class AbstractBasis(nn.Module, ABC):
     spline: Spline | None = None
     """Where the functions are B-splines: which, for the kernels that have a faster way for them."""
 
-    def forward(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch K"]:
-        """The values B(x), in the dtype and on the device of ``x``."""
-        return self.derivative(x, order=0)
+    def forward(self, x: Float[Tensor, "*batch"], order: int = 0) -> Float[Tensor, "*batch K"]:
+        """The values B(x), in the dtype and on the device of ``x``; or :meth:`derivative`."""
+        return self.derivative(x, order)
 
     @abstractmethod
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
@@ -57,6 +58,10 @@ class AbstractBasis(nn.Module, ABC):
 
     def place(self, x: Float[Tensor, " n"]) -> None:
         """Moves what can be moved (such as centres) to where the sample ``x`` lies, in place."""
+
+    def reach(self) -> Float[Tensor, "*I 2"]:
+        """Where the domain begins and ends, in float64: for all inputs, or for each."""
+        return torch.tensor(self.domain, dtype=torch.float64)
 
     def refined(self, grid_size: int) -> "tuple[AbstractBasis, Float[Tensor, 'K2 K']]":
         """A finer basis that spans all that this one does, and how coefficients go over to it.

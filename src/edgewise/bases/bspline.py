@@ -121,30 +121,38 @@ class BSpline(AbstractBasis):
             return self.breaks
         return torch.linspace(*self.domain, self.grid_size + 1, dtype=torch.float64)
 
+    def reach(self) -> Float[Tensor, "*I 2"]:
+        return self.current_breaks()[..., [0, -1]]
+
     def refined(self, grid_size: int) -> tuple["BSpline", Tensor]:
         """B-splines on ``grid_size`` cells; no knot goes, so that every function is kept exactly.
 
         Equal cells stay equal where the new number is a multiple of the old one; otherwise, and
-        where cells are not equal, the widest are halved until there are enough. T comes from
-        inserting the new knots one by one (Boehm 1980).
+        where cells are not equal, the widest are halved until there are enough.
+
+        Raises:
+            InputError: If ``grid_size`` is smaller than now, or these decay outside the domain: on
+                finer cells they would do so sooner.
+
         """
+        if self.outside == "zero":
+            raise InputError(
+                "B-splines with outside='zero' can't be refined: how far they reach beyond the "
+                "domain is a matter of their cells; make them with outside='linear'"
+            )
         if check_positive("grid_size", grid_size) < self.grid_size:
             raise InputError(
                 f"a finer grid has at least the {self.grid_size} cells of now, got {grid_size}"
             )
         if self.breaks is None and grid_size % self.grid_size == 0:
-            finer = BSpline(grid_size, self.degree, self.domain, self.outside)
+            finer = BSpline(grid_size, self.degree, self.domain)
         else:
             finer = self.with_breaks(bisect(self.current_breaks(), grid_size))
-        ways = [
-            insertion(old, new, self.degree)
-            for old, new in zip(
-                self.current_breaks().view(-1, self.grid_size + 1),
-                finer.current_breaks().view(-1, grid_size + 1),
-                strict=True,
-            )
-        ]
-        return finer, ways[0] if len(ways) == 1 else torch.stack(ways)
+        old, new = self.current_breaks(), finer.current_breaks()
+        T = insertion(
+            old.reshape(-1, self.grid_size + 1), new.reshape(-1, grid_size + 1), self.degree
+        )
+        return finer, T[0] if old.ndim == 1 else T
 
     def adapted(self, x: Float[Tensor, "n I"]) -> "BSpline":
         """B-splines on as many cells, which hold about equally many of the sample, input by input.
@@ -165,10 +173,11 @@ class BSpline(AbstractBasis):
         super()._load_from_state_dict(state, prefix, *rest)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "BSpline":
-        # Knots stay in float64 where a model goes to another precision.
+        # Knots keep their digits where a model goes to another precision.
+        before = self.breaks
         super()._apply(fn, recurse)
-        if self.breaks is not None:
-            self._take(self.breaks.double())
+        if before is not None and self.breaks.dtype != before.dtype:
+            self._take(before.to(self.breaks.device))
         return self
 
     def extra_repr(self) -> str:

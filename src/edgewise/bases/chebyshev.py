@@ -24,23 +24,25 @@ class Chebyshev(AbstractBasis):
 
     Not :math:`\cos(n \arccos u)`: its gradient is infinite at u = ±1, where squashed inputs gather.
 
-    Outside the domain each function goes on as the straight line that touches it at the end: T_n
-    itself would grow like u\ :sup:`n`. With ``outside="tanh"`` the functions are T_n(t) of
-    t = tanh u everywhere, as in ChebyKAN; then, with t' = 1 - t²,
+    T_n would grow like u\ :sup:`n` outside the domain, so the functions are T_n(t) of t = tanh u
+    everywhere, as in ChebyKAN; with t' = 1 - t²,
 
     .. math::
         \frac{d T_n}{du} = t'\, T'_n(t), \qquad
         \frac{d^2 T_n}{du^2} = t'^2\, T''_n(t) - 2 t\, t'\, T'_n(t) .
+
+    With ``outside="linear"`` they are T_n(u) on the domain, and outside the straight line that
+    touches T_n at the end, whose slope is n²: deep networks of them run away.
 
     Half precision is computed in float32: the recurrence multiplies a rounding error by up to n².
 
     Args:
         degree: The highest degree, d.
         domain: What u maps to [-1, 1].
-        outside: ``"linear"`` or ``"tanh"``.
+        outside: ``"tanh"`` or ``"linear"``.
 
     Example:
-        >>> Chebyshev(degree=3)(torch.tensor([0.5, 2.0]))
+        >>> Chebyshev(degree=3, outside="linear")(torch.tensor([0.5, 2.0]))
         tensor([[ 1.0000,  0.5000, -0.5000, -1.0000],
                 [ 1.0000,  2.0000,  5.0000, 10.0000]])
 
@@ -50,7 +52,7 @@ class Chebyshev(AbstractBasis):
         self,
         degree: int = 4,
         domain: tuple[float, float] = (-1.0, 1.0),
-        outside: str = "linear",
+        outside: str = "tanh",
     ) -> None:
         super().__init__()
         if outside not in ("linear", "tanh"):

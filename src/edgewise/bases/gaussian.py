@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
+from edgewise.bases.knots import check_sample
 from edgewise.core import InputError, remembers
 
 LOWEST_EXPONENT = -80.0
@@ -67,6 +68,7 @@ class Gaussian(AbstractBasis):
 
     def adapted(self, x: Float[Tensor, "n I"]) -> "Gaussian":
         """As many bumps, at the quantiles of all inputs together."""
+        check_sample(x)
         other = Gaussian(self.size, self.domain).to(self.mu.device)
         other.place(x.flatten())
         return other

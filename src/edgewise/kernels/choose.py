@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -81,7 +81,6 @@ def basis_linear(
     features: Features,
     *,
     spline: Spline | None = None,
-    parameters: Sequence[Tensor] = (),
     W: Float[Tensor, "I O"] | None = None,
     base: str | None = None,
 ) -> Float[Tensor, "N O"]:
@@ -92,17 +91,21 @@ def basis_linear(
     Args:
         x: The inputs.
         C: The coefficients.
-        features: ``features(x, order)``: B (order 0) or its derivative (1), (n, I) to (n, I, K).
+        features: ``features(x, order)``: B (order 0) or its derivative (1), (n, I) to (n, I, K);
+            where it is a module, its parameters get their gradients too.
         spline: Where B are B-splines: which.
-        parameters: What ``features`` depends on beside x and wants a gradient.
         W: The weights of the base term, or None where there is none.
         base: The name of the activation a.
 
     """
     transformed = _is_transformed()
+    if x.device.type == "cpu":
+        x = _widened(x)
     path = "plain" if transformed else chosen(x, C, spline)[0]
     if path == "native":
         return spline_linear(x, C, spline, W, base)
+    if path == "plain":
+        x = _widened(x)
     if path == "triton":
         y = spline_linear(x, C, spline)
     elif transformed or torch.compiler.is_compiling():
@@ -113,7 +116,7 @@ def basis_linear(
         if spline is not None and closed_form(spline):
             y = recomputed(ClosedForm(spline), x, C, functions_first=True)
         else:
-            y = recomputed(features, x, C, functions_first=False, parameters=parameters)
+            y = recomputed(features, x, C, functions_first=False)
     if W is None:
         return y
     # A basis of one function.
@@ -130,10 +133,15 @@ class _Activation:
         return self.call(x.to(self.dtype), order).unsqueeze(-1)
 
 
+def _widened(x: Tensor) -> Tensor:
+    """Half precision as float32: the place of x on a grid has more digits than x."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _check_finite(x: Tensor) -> None:
     """On a CPU; on a GPU looking would make it wait."""
     # The sum may overflow where no number is infinite, so it only tells that a look is worth it.
-    if x.device.type == "cpu" and not x.sum().isfinite() and not x.isfinite().all():
+    if x.device.type == "cpu" and not x.detach().sum().isfinite() and not x.isfinite().all():
         raise InputError(native.not_finite(x))
 
 

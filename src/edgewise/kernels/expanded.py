@@ -1,10 +1,11 @@
 """The plain path: functions times coefficients, keeping nothing but x for the way back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 Features = Callable[[Tensor, int], Tensor]
 """features(x, order): of x (n, I) the functions or their derivatives, (n, I, K) or (n, K, I)."""
@@ -25,7 +26,7 @@ def expanded(
         functions_first: Whether the features come as (n, K, I) rather than (n, I, K).
 
     """
-    return features(x, 0).flatten(1).to(C.dtype) @ _matrix(C, functions_first)
+    return _values(features, x, C) @ _matrix(C, functions_first)
 
 
 def recomputed(
@@ -33,19 +34,135 @@ def recomputed(
     x: Float[Tensor, "N I"],
     C: Float[Tensor, "K I O"],
     functions_first: bool,
-    parameters: Sequence[Tensor] = (),
 ) -> Float[Tensor, "N O"]:
     """:func:`expanded`, a few rows at a time, and again so on the way back.
 
     Args:
-        features: Gives B.
+        features: Gives B; where it is a module, its parameters get their gradients too.
         x: The inputs.
         C: The coefficients.
         functions_first: Whether the features come as (n, K, I) rather than (n, I, K).
-        parameters: What ``features`` depends on beside x and wants a gradient.
 
     """
-    return _Recomputed.apply(features, x, C, functions_first, *parameters)
+    state = {}
+    if isinstance(features, nn.Module):
+        state = {**dict(features.named_parameters()), **dict(features.named_buffers())}
+    return _Recomputed.apply(features, tuple(state), functions_first, x, C, *state.values())
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, features, names, functions_first, x, C, *state):
+        ctx.features, ctx.names, ctx.functions_first = features, names, functions_first
+        ctx.save_for_backward(x, C, *state)
+        y = C.new_empty(len(x), C.shape[2])
+        matrix = _matrix(C, functions_first)
+        for rows in _chunks(x, C):
+            torch.mm(_values(features, x[rows], C), matrix, out=y[rows])
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, C, *state = ctx.saved_tensors
+        features = _as_it_was(ctx.features, ctx.names, state)
+        needs = ctx.needs_input_grad[3:]
+        # Those who differentiate again, or by many dy at once, need operations that torch knows.
+        many = torch._C._functorch.is_legacy_batchedtensor(dy)  # no public name tells
+        way = _differentiable if many or torch.is_grad_enabled() else _by_chunks
+        return None, None, None, *way(features, [x, C, *state], needs, dy, ctx.functions_first)
+
+
+def _as_it_was(features: Features, names: Sequence[str], state: Sequence[Tensor]) -> Features:
+    """A module with the parameters it had on the way forward, which may be others by now."""
+    if not names:
+        return features
+    held = dict(zip(names, state, strict=True))
+    return lambda x, order: functional_call(features, held, (x, order))
+
+
+def _differentiable(
+    features: Features,
+    inputs: Sequence[Tensor],
+    needs: Sequence[bool],
+    dy: Tensor,
+    functions_first: bool,
+) -> list[Tensor | None]:
+    """The gradients as a graph."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = expanded(features, inputs[0], inputs[1], functions_first)
+    found = iter(torch.autograd.grad(y, _wanted(inputs, needs), dy, create_graph=again))
+    return [next(found) if need else None for need in needs]
+
+
+def _by_chunks(
+    features: Features,
+    inputs: Sequence[Tensor],
+    needs: Sequence[bool],
+    dy: Tensor,
+    functions_first: bool,
+) -> list[Tensor | None]:
+    """The gradients, a few rows at a time."""
+    x, C, *state = inputs
+    need_x, need_C, *need_state = needs
+    wanted = _wanted(state, need_state)
+    dC = _of_coefficients(features, x, C, dy, functions_first) if need_C else None
+    dx = torch.empty_like(x) if need_x else None
+    dstate = [torch.zeros_like(t) for t in wanted]
+    if need_x or wanted:
+        for rows, dB in _of_functions(x, C, dy, functions_first):
+            if need_x:
+                dx[rows] = _of_inputs(features, x[rows], dB, functions_first)
+            if wanted:
+                _add_of_state(features, x[rows], dB, wanted, dstate)
+    found = iter(dstate)
+    return [dx, dC, *(next(found) if need else None for need in need_state)]
+
+
+def _of_coefficients(
+    features: Features, x: Tensor, C: Tensor, dy: Tensor, functions_first: bool
+) -> Tensor:
+    K, inputs, outputs = C.shape
+    total = C.new_zeros(K * inputs, outputs)
+    for rows in _chunks(x, C):
+        total.addmm_(_values(features, x[rows], C).T, dy[rows])
+    if functions_first:
+        return total.view(K, inputs, outputs)
+    return total.view(inputs, K, outputs).transpose(0, 1).contiguous()
+
+
+def _of_functions(
+    x: Tensor, C: Tensor, dy: Tensor, functions_first: bool
+) -> Iterator[tuple[slice, Tensor]]:
+    """The gradients of the functions' values, of a few rows at a time."""
+    K, inputs, _ = C.shape
+    shape = (-1, K, inputs) if functions_first else (-1, inputs, K)
+    matrix = _matrix(C, functions_first)
+    for rows in _chunks(x, C):
+        yield rows, (dy[rows] @ matrix.T).view(shape)
+
+
+def _of_inputs(features: Features, x: Tensor, dB: Tensor, functions_first: bool) -> Tensor:
+    return (features(x, 1).to(dB.dtype) * dB).sum(1 if functions_first else 2)
+
+
+def _add_of_state(
+    features: Features, x: Tensor, dB: Tensor, wanted: Sequence[Tensor], totals: Sequence[Tensor]
+) -> None:
+    with torch.enable_grad():
+        B = features(x, 0)
+    parts = torch.autograd.grad(B, wanted, dB.to(B.dtype))
+    for total, part in zip(totals, parts, strict=True):
+        total += part
+
+
+def _wanted(tensors: Sequence[Tensor], needs: Sequence[bool]) -> list[Tensor]:
+    return [t for t, need in zip(tensors, needs, strict=True) if need]
+
+
+def _values(features: Features, x: Tensor, C: Tensor) -> Tensor:
+    """The functions' values, side by side."""
+    return features(x, 0).flatten(1).to(C.dtype)
 
 
 def _matrix(C: Tensor, functions_first: bool) -> Tensor:
@@ -55,65 +172,3 @@ def _matrix(C: Tensor, functions_first: bool) -> Tensor:
 def _chunks(x: Tensor, C: Tensor) -> list[slice]:
     rows = max(1, CHUNK_BYTES // max(1, C.shape[0] * C.shape[1] * C.element_size()))
     return [slice(a, a + rows) for a in range(0, len(x), rows)]
-
-
-class _Recomputed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, features, x, C, functions_first, *parameters):
-        ctx.features, ctx.functions_first = features, functions_first
-        ctx.save_for_backward(x, C, *parameters)
-        y = C.new_empty(len(x), C.shape[2])
-        matrix = _matrix(C, functions_first)
-        for rows in _chunks(x, C):
-            torch.mm(features(x[rows], 0).flatten(1).to(C.dtype), matrix, out=y[rows])
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, C, *parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return _differentiable(ctx, x, C, parameters, dy)
-        need_x, need_C = ctx.needs_input_grad[1:3]
-        dx = torch.empty_like(x) if need_x else None
-        matrix = _matrix(C, ctx.functions_first)
-        dmatrix = torch.zeros_like(matrix) if need_C else None
-        wanted = [p for p, need in zip(parameters, ctx.needs_input_grad[4:], strict=True) if need]
-        dwanted = [torch.zeros_like(p) for p in wanted]
-        for rows in _chunks(x, C):
-            if need_C:
-                B = ctx.features(x[rows], 0).flatten(1).to(C.dtype)
-                dmatrix.addmm_(B.T, dy[rows])
-            if not need_x and not wanted:
-                continue
-            dB = dy[rows] @ matrix.T
-            if need_x:
-                slopes = ctx.features(x[rows], 1).to(C.dtype)
-                axis = 1 if ctx.functions_first else 2
-                dx[rows] = (slopes * dB.view_as(slopes)).sum(axis)
-            if wanted:
-                with torch.enable_grad():
-                    B = ctx.features(x[rows], 0)
-                for total, part in zip(
-                    dwanted, torch.autograd.grad(B, wanted, dB.view_as(B).to(B.dtype)), strict=True
-                ):
-                    total += part
-        dC = None
-        if need_C:
-            K, inputs, outputs = C.shape
-            dC = dmatrix.view(K, inputs, outputs) if ctx.functions_first else None
-            if dC is None:
-                dC = dmatrix.view(inputs, K, outputs).transpose(0, 1).contiguous()
-        found = iter(dwanted)
-        rest = [next(found) if need else None for need in ctx.needs_input_grad[4:]]
-        return None, dx, dC, None, *rest
-
-
-def _differentiable(ctx, x, C, parameters, dy):
-    """The same gradients as a graph, for those who differentiate them again."""
-    inputs = [x, C, *parameters]
-    needs = [*ctx.needs_input_grad[1:3], *ctx.needs_input_grad[4:]]
-    wanted = [t for t, need in zip(inputs, needs, strict=True) if need]
-    y = expanded(ctx.features, x, C, ctx.functions_first)
-    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
-    dx, dC, *rest = [next(found) if need else None for need in needs]
-    return None, dx, dC, None, *rest

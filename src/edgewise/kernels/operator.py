@@ -95,43 +95,29 @@ def _keep(ctx, inputs, output):
 
 def _way_back(ctx, dy):
     x, C, W, knots = ctx.saved_tensors
-    need_x, *need_weights = ctx.needs_input_grad[:3]
-    call = (ctx.base, *ctx.grid, knots, need_x, any(need_weights))
-    found = _backward(x, C, W, dy, *call)
-    dx, dC, dW = (
-        t if need else None for t, need in zip(found, (need_x, *need_weights), strict=True)
-    )
-    return dx, dC, dW, *[None] * 5
+    needs = ctx.needs_input_grad[:3]
+    # Those who differentiate again need operations that autograd knows, to any order.
+    way = _differentiable if torch.is_grad_enabled() else _by_kernel
+    return *way((x, C, W), needs, dy, ctx.base, ctx.grid, knots), *[None] * 5
+
+
+def _by_kernel(inputs, needs, dy, base, grid, knots):
+    need_x, *need_weights = needs
+    found = _backward(*inputs, dy, base, *grid, knots, need_x, any(need_weights))
+    return [t if need else None for t, need in zip(found, needs, strict=True)]
+
+
+def _differentiable(inputs, needs, dy, base, grid, knots):
+    x, C, W = inputs
+    y = torch.einsum("nik,kio->no", derivative(_spline(C, *grid, knots), x), C)
+    if W is not None:
+        y = y + ACTIVATIONS[base](x, 0) @ W
+    wanted = [t for t, need in zip(inputs, needs, strict=True) if need]
+    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
+    return [next(found) if need else None for need in needs]
 
 
 _forward.register_autograd(_way_back, setup_context=_keep)
-
-
-def _keep_all(ctx, inputs, output):
-    x, C, W, dy, ctx.base, *ctx.grid, knots, need_x, need_weights = inputs
-    ctx.wanted = (need_x, need_weights, need_weights and W is not None)
-    ctx.save_for_backward(x, C, W, dy, knots)
-
-
-def _way_back_again(ctx, *dd):
-    """Double backward, by the truth."""
-    x, C, W, dy, knots = ctx.saved_tensors
-    spline = _spline(C, *ctx.grid, knots)
-    with torch.enable_grad():
-        x, C, dy = (t.detach().requires_grad_() for t in (x, C, dy))
-        y = torch.einsum("nik,kio->no", derivative(spline, x), C)
-        inputs = [x, C]
-        if W is not None:
-            inputs.append(W.detach().requires_grad_())
-            y = y + ACTIVATIONS[ctx.base](x, 0) @ inputs[2]
-        first = torch.autograd.grad(y, inputs, dy, create_graph=True)
-        terms = [(d * g).sum() for d, g, want in zip(dd, first, ctx.wanted, strict=False) if want]
-        found = torch.autograd.grad(sum(terms), (*inputs, dy), materialize_grads=True)
-    x, C, *W, dy = found
-    return x, C, *(W or [None]), dy, *[None] * 7
-
-
-_backward.register_autograd(_way_back_again, setup_context=_keep_all)
 
 
 @_forward.register_vmap

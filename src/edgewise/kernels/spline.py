@@ -145,8 +145,8 @@ def values(spline: Spline, x: Float[Tensor, "n I"]) -> Float[Tensor, "n K I"]:
                 [ 0., -2.,  4.,  4.]])
 
     """
-    u = (x - spline.low) * spline.per_unit
-    inside = u.clamp(0, spline.cells)
+    u = _from_centre(spline, x)
+    inside = u.clamp(-spline.cells / 2, spline.cells / 2)
     half, outer, inner = _PIECES[spline.degree]
     rest = _from_middle(spline, inside).abs_().neg_().add_(half).relu_()
     found = rest.pow(spline.degree).mul_(outer)
@@ -170,7 +170,7 @@ def slopes(spline: Spline, x: Float[Tensor, "n I"]) -> Float[Tensor, "n K I"]:
                 [0.0000, 0.5000, 0.0000, 0.5000]])
 
     """
-    inside = ((x - spline.low) * spline.per_unit).clamp(0, spline.cells)
+    inside = _from_centre(spline, x).clamp(-spline.cells / 2, spline.cells / 2)
     half, outer, inner = _PIECES[spline.degree]
     away = _from_middle(spline, inside)
     side = away.sign().mul_(spline.per_unit)
@@ -199,6 +199,12 @@ _PIECES = {2: (1.5, 0.5, -1.5), 3: (2.0, 1 / 6, -4 / 6)}
 _END_SLOPES = {2: (-1.0, 1.0), 3: (-0.5, 0.0, 0.5)}
 
 
+def _from_centre(spline: Spline, x: Tensor) -> Tensor:
+    """How many cells from the grid's centre: half as far as from its end, half the rounding."""
+    return (x - (spline.low + spline.cells / spline.per_unit / 2)) * spline.per_unit
+
+
 def _from_middle(spline: Spline, u: Tensor) -> Tensor:
-    middle = torch.arange(spline.size, dtype=u.dtype, device=u.device) - (spline.degree - 1) / 2
+    middle = torch.arange(spline.size, dtype=u.dtype, device=u.device)
+    middle -= (spline.degree - 1 + spline.cells) / 2
     return u.unsqueeze(1) - middle.view(1, -1, 1)
