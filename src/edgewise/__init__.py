@@ -1,7 +1,7 @@
 """Edgewise: Kolmogorov-Arnold networks, from functions on edges to evidence.
 
-The rooms, from the ground up: ``core``, ``bases``, ``layers``, ``encoders``, ``models``,
-``losses``, ``data``, ``train``, ``export``, ``studies``. They are imported when they are first
+The rooms, from the ground up: ``core``, ``kernels``, ``curvature``, ``bases``, ``layers``,
+``encoders``, ``models``, ``losses``, ``data``, ``train``, ``landscape``, ``export``, ``studies``. They are imported when they are first
 asked for, so that ``import edgewise`` and ``edgewise --help`` answer at once.
 """
 
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgewise import bases as bases
     from edgewise import core as core
+    from edgewise import curvature as curvature
     from edgewise import data as data
     from edgewise import encoders as encoders
     from edgewise import export as export
     from edgewise import kernels as kernels
+    from edgewise import landscape as landscape
     from edgewise import layers as layers
     from edgewise import losses as losses
     from edgewise import models as models
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("core", "kernels", "bases", "layers", "encoders", "models"),
-    *("losses", "data", "train", "export", "studies"),
+    *("core", "kernels", "curvature", "bases", "layers", "encoders", "models"),
+    *("losses", "data", "train", "landscape", "export", "studies"),
 )
 _NAMES = {"save": "export", "load": "export"}
 

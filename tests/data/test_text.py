@@ -145,7 +145,9 @@ def test_files_that_are_not_what_they_should_be(change, message, tmp_path):
     assert str(caught.value) == message.format(folder=tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"0\t1\t2\txyz")[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"0\t1\t2\txyz", mtime=0)[:-9]], ids=["foreign", "cut"]
+)
 def test_damaged_files(content, tmp_path):
     write_imdb(tmp_path, [(0, "a"), (1, "b")], [(0, "c")])
     path = tmp_path / "imdb/imdb_train.tsv.gz"
