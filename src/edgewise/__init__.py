@@ -1,8 +1,9 @@
 """Edgewise: Kolmogorov-Arnold networks, from functions on edges to evidence.
 
 The rooms, from the ground up: ``core``, ``kernels``, ``curvature``, ``bases``, ``layers``,
-``encoders``, ``models``, ``losses``, ``data``, ``train``, ``landscape``, ``export``, ``studies``. They are imported when they are first
-asked for, so that ``import edgewise`` and ``edgewise --help`` answer at once.
+``encoders``, ``models``, ``losses``, ``data``, ``train``, ``landscape``, ``export``, ``studies``.
+They are imported when they are first asked for, so that ``import edgewise`` and ``edgewise --help``
+answer at once.
 """
 
 import importlib

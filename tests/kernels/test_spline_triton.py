@@ -69,7 +69,7 @@ def off(ours: Tensor, truth: Tensor) -> float:
 
 def measured(name: str, device: str) -> dict[str, float]:
     """The relative errors of one case, and whether doing it again gives the same bits."""
-    degree, cells, N, I, O, x_dtype, C_dtype = CASES[name]  # noqa: E741
+    degree, cells, N, I, O, x_dtype, C_dtype = CASES[name]
     draw = torch.Generator().manual_seed(0)
     # A third lies outside the grid.
     x = torch.empty(N, I).uniform_(LO - 0.6, HI + 0.6, generator=draw)

@@ -20,7 +20,7 @@ class Rational(AbstractBasis):
         Q(x) = 1 + |A(x)|, \quad A(x) = b_1 x + \dots + b_q x^q
 
     This is the safe Padé unit (Molina et al. 2020, arXiv 1907.06732, eq. 3) with one absolute value
-    around the sum; tables of b that were fitted for 1 + Σ |b_n xⁿ| do not fit here. With N = xᵐ
+    around the sum; tables of b that were fitted for ``1 + Σ |b_n xⁿ|`` do not fit here. With N = xᵐ
 
     .. math::
         B' = (N' - B\, Q') / Q, \qquad B'' = (N'' - 2 B' Q' - B\, Q'') / Q .

@@ -121,8 +121,8 @@ def spectral_density(
 
     A probe v, uniform on the sphere, gives by m Lanczos steps the nodes θ_i and weights
     :math:`τ_i^2 = (e_1^\top s_i)^2` of a Gauss quadrature: exact for :math:`v^\top A^j v` up to
-    j = 2 m - 1. The ``outliers`` of largest |λ| are first computed one by one and projected out of
-    the probes; else they would dominate the error, as probes see them by chance.
+    j = 2 m - 1. The ``outliers`` of largest :math:`|λ|` are first computed one by one and
+    projected out of the probes; else they would dominate the error, as probes see them by chance.
 
     Args:
         matvec: v ↦ A v, A symmetric; of an :class:`Operator` dtype and device are known.

@@ -43,13 +43,13 @@ def extreme_eigenpairs(
 
     A pair has converged when its residual is below ``tol`` ‖A‖. Eigenvalues converge twice as
     fast as vectors: with ``values_only`` a pair has converged when the bound on its error,
-    :math:`\min(r, r^2 / \text{gap})`, is below ``tol`` |λ|.
+    :math:`\min(r, r^2 / \text{gap})`, is below ``tol`` :math:`|λ|`.
 
     Args:
         matvec: v ↦ A v, A symmetric; of an :class:`Operator` dtype and device are known.
         n: The size of A.
         k: How many.
-        which: ``"largest"``, ``"smallest"`` (leftmost first) or ``"magnitude"`` (of |λ|).
+        which: ``"largest"``, ``"smallest"`` (leftmost first) or ``"magnitude"`` (of :math:`|λ|`).
         tol: None is 1e-10 in float64 and 1e-5 in float32.
         values_only: Whether the accuracy asked for is that of the values.
         repeats: Lanczos sees a repeated eigenvalue once. With True it looks again beside the

@@ -24,8 +24,8 @@ def mlx(model: nn.Module, path: str | Path) -> Path:
 
     The file is what ``mlx.core.load(path)`` and the ``load_weights(path)`` of `to_mlx` read. Its
     names are those of the torch model (members of an ``nn.Sequential`` are in ``layers``);
-    coefficients are (I, K, O) for a dense layer and (O, *kernel, C, K) for a convolution, other
-    kernels (O, *kernel, C). MLX itself is not needed to write it.
+    coefficients are (I, K, O) for a dense layer and ``(O, *kernel, C, K)`` for a convolution, other
+    kernels ``(O, *kernel, C)``. MLX itself is not needed to write it.
 
     Args:
         model: A model of Edgewise, or one whose class is decorated with ``core.remembers``.

@@ -23,7 +23,8 @@ class Sharpness:
         trace: tr H.
         per_parameter: tr H / n.
         sam: max f(θ + ε) - f(θ) over ‖ε‖ ≤ ρ, by gradient ascent (Foret et al. 2021).
-        adaptive: The same over ‖ε / |θ|‖ ≤ ρ (Kwon et al. 2021), which scaling weights leaves.
+        adaptive: The same over :math:`‖ε / |θ|‖ ≤ ρ` (Kwon et al. 2021), which
+            scaling weights leaves.
         critical_rate: The largest step of gradient descent that does not raise the loss; at
             a quadratic with one eigenvalue it is 2 / λ_1. Infinite where no step up to 1e12 does.
         rho: ρ.

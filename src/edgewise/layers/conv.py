@@ -94,7 +94,7 @@ class AbstractKANConv(nn.Module):
             order: 0, 1 or 2.
 
         Returns:
-            φ_ocr(x), (..., O, C/groups, *kernel_size), without the bias; channel c is counted
+            φ_ocr(x), ``(..., O, C/groups, *kernel_size)``, without the bias; channel c is counted
             within the group of o.
 
         """
@@ -171,8 +171,8 @@ class KANConv2d(AbstractKANConv):
         ``(N, C, H, W)`` to ``(N, O, H', W')``, in the dtype of the layer (in autocast, in its).
 
     Attributes:
-        coefficients: c, of shape (K, O, C/groups, *kernel_size).
-        base_weight: w, of shape (O, C/groups, *kernel_size), or None.
+        coefficients: c, of shape ``(K, O, C/groups, *kernel_size)``.
+        base_weight: w, of shape ``(O, C/groups, *kernel_size)``, or None.
         bias: b, of shape (O,), or None.
 
     Raises:

@@ -51,13 +51,13 @@ def edge_norms(
     Args:
         layer: A `KANLinear`, or a `KANConv1d`, `KANConv2d` or `KANConv3d`.
         x: Its input, or its inputs in several calls, which then count as one batch: (..., I), all
-            leading axes batch, or (N, C, *S).
+            leading axes batch, or ``(N, C, *S)``.
         centred: Whether the mean over the batch is taken off each edge first: the result is then
             the standard deviation (of the batch, divided by N), and 0 for a constant edge.
 
     Returns:
-        The norms, (O, I) or (O, C/groups, *kernel), in the dtype of the coefficients, but at least
-        float32.
+        The norms, (O, I) or ``(O, C/groups, *kernel)``, in the dtype of the coefficients,
+        but at least float32.
 
     Raises:
         InputError: If ``layer`` is no KAN layer, an x does not fit it, or there is no sample.

@@ -20,8 +20,8 @@ def refit(
     r"""Least squares, input by input: c' = T c fits the old functions on the sample.
 
     With F and F' the old and new functions at the sample, T = (F'ᵀF' + ridge)⁻¹ F'ᵀF. Points spread
-    over each input's domains take part with a small weight, so that a function is also kept where the
-    sample has nothing.
+    over each input's domains take part with a small weight, so that a function is also kept where
+    the sample has nothing.
 
     Returns:
         T, in float64, and the relative residual on the sample over all edges.

@@ -23,10 +23,10 @@ def sparsity(
         \sum_l \left( λ_1 \sum_{oi} |φ|_{oi} + λ_S S_l \right), \qquad
         S_l = -\sum_{oi} p_{oi} \log p_{oi}, \quad p_{oi} = \frac{|φ|_{oi}}{\sum_{oi} |φ|_{oi}}
 
-    over the KAN layers l (eq. 2.17 to 2.20 there). Here |φ| is the root mean square of the edge
-    over the batch (:func:`edgewise.layers.norms.edge_norms`), there its mean absolute value, which
-    is never larger and equal where the edge is of constant size. The root mean square needs no
-    (N, O, I) values and is smooth in the coefficients. The entropy is in nats; a layer whose edges
+    over the KAN layers l (eq. 2.17 to 2.20 there). Here :math:`|φ|` is the root mean square of the
+    edge over the batch (:func:`edgewise.layers.norms.edge_norms`), there its mean absolute
+    value, which is never larger and equal where the edge is of constant size. The root mean square
+    needs no (N, O, I) values and is smooth in the coefficients. The entropy is in nats; a layer whose edges
     are all zero adds 0 and no gradient.
 
     The model is called once on x, to learn what reaches each layer. In that call all modules are in
