@@ -1,9 +1,9 @@
 """Edgewise: Kolmogorov-Arnold networks, from functions on edges to evidence.
 
 The rooms, from the ground up: ``core``, ``kernels``, ``curvature``, ``bases``, ``layers``,
-``encoders``, ``models``, ``losses``, ``data``, ``train``, ``landscape``, ``export``, ``studies``.
-They are imported when they are first asked for, so that ``import edgewise`` and ``edgewise --help``
-answer at once.
+``encoders``, ``models``, ``optim``, ``losses``, ``data``, ``train``, ``landscape``, ``symbolic``,
+``export``, ``studies``. They are imported when they are first asked for, so that
+``import edgewise`` and ``edgewise --help`` answer at once.
 """
 
 import importlib
@@ -21,18 +21,27 @@ if TYPE_CHECKING:
     from edgewise import layers as layers
     from edgewise import losses as losses
     from edgewise import models as models
+    from edgewise import optim as optim
     from edgewise import studies as studies
+    from edgewise import symbolic as symbolic
     from edgewise import train as train
     from edgewise.export import load as load
     from edgewise.export import save as save
+    from edgewise.symbolic import KANClassifier as KANClassifier
+    from edgewise.symbolic import KANRegressor as KANRegressor
 
 __version__ = "0.1.0"
 
 _ROOMS = (
     *("core", "kernels", "curvature", "bases", "layers", "encoders", "models"),
-    *("losses", "data", "train", "landscape", "export", "studies"),
+    *("optim", "losses", "data", "train", "landscape", "symbolic", "export", "studies"),
 )
-_NAMES = {"save": "export", "load": "export"}
+_NAMES = {
+    "save": "export",
+    "load": "export",
+    "KANRegressor": "symbolic",
+    "KANClassifier": "symbolic",
+}
 
 
 def __getattr__(name: str) -> Any:

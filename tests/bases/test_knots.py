@@ -19,7 +19,8 @@ def drawn(*shape, seed=0):
 def counted(x, breaks):
     """How many of x (n,) lie in each cell."""
     return torch.bincount(
-        torch.searchsorted(breaks[1:-1].contiguous(), x.contiguous(), right=True), minlength=len(breaks) - 1
+        torch.searchsorted(breaks[1:-1].contiguous(), x.contiguous(), right=True),
+        minlength=len(breaks) - 1,
     )
 
 
@@ -124,7 +125,8 @@ def test_finer_coefficients_are_the_same_spline(kind, degree, cells):
     torch.testing.assert_close(T.sum(-1), torch.ones(3, cells + degree).double())
     for row in range(3):
         c = drawn(5 + degree).numpy()
-        x = np.linspace(old[row, 0] + 1e-9, old[row, -1] - 1e-9, 301)
+        low, high = old[row, 0].item(), old[row, -1].item()
+        x = np.linspace(low + 1e-9, high - 1e-9, 301)
         coarse = ScipySpline(extend(old[row : row + 1], degree)[0].numpy(), c, degree)
         finer = extend(new[row : row + 1], degree)[0].numpy()
         fine = ScipySpline(finer, T[row].numpy() @ c, degree)

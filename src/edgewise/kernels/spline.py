@@ -63,7 +63,8 @@ def derivative(
         breaks = spline.knots[:, spline.degree : spline.degree + spline.cells + 1].to(x)
         breaks = breaks.squeeze(0)
         inside = place.clamp(breaks[..., 0], breaks[..., -1])
-        cell = _search(breaks, inside.detach())
+        # torch.searchsorted knows no torch.func; the functions take as much room as this.
+        cell = (inside.detach().unsqueeze(-1) >= breaks[..., 1:-1]).sum(-1)
         supports = _own_supports(spline, cell, x)
     weights = _weights(spline.degree, inside, supports, order)
     if order == 0:
@@ -93,15 +94,6 @@ def _own_supports(spline: Spline, cell: Tensor, x: Tensor) -> Supports:
         around = around + width * torch.arange(rows, device=x.device).unsqueeze(-1)
     knots = spline.knots.to(x).flatten()[around].unbind(-1)
     return [[(knots[D + j - d], knots[D + j]) for j in range(d)] for d in range(1, D + 1)]
-
-
-def _search(breaks: Tensor, x: Tensor) -> Tensor:
-    """The cell of each x."""
-    inner = breaks[..., 1:-1].contiguous()
-    if inner.ndim == 1:
-        return torch.searchsorted(inner, x.contiguous(), right=True)
-    columns = x.reshape(-1, x.shape[-1]).T.contiguous()
-    return torch.searchsorted(inner, columns, right=True).T.reshape(x.shape)
 
 
 def _weights(degree: int, x: Tensor, supports: Supports, order: int) -> Tensor:

@@ -106,7 +106,8 @@ def carry_over(optimizer: torch.optim.Optimizer | None, parameter: nn.Parameter,
 def in_new(T: Float[Tensor, "*I K2 K"], c: Float[Tensor, "K I O"]) -> Float[Tensor, "K2 I O"]:
     """T c, input by input where T is so, in the dtype of c."""
     rule = "lk,kio->lio" if T.ndim == 2 else "ilk,kio->lio"
-    return torch.einsum(rule, T, c.double()).to(c.dtype)
+    # Laid out as a new layer's are: sums over them must round alike after a restart.
+    return torch.einsum(rule, T, c.double()).to(c.dtype).contiguous()
 
 
 def _squares_in_new(R: Tensor, v: Tensor) -> Tensor:

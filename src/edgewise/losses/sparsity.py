@@ -26,8 +26,8 @@ def sparsity(
     over the KAN layers l (eq. 2.17 to 2.20 there). Here :math:`|φ|` is the root mean square of the
     edge over the batch (:func:`edgewise.layers.norms.edge_norms`), there its mean absolute
     value, which is never larger and equal where the edge is of constant size. The root mean square
-    needs no (N, O, I) values and is smooth in the coefficients. The entropy is in nats; a layer whose edges
-    are all zero adds 0 and no gradient.
+    needs no (N, O, I) values and is smooth in the coefficients. The entropy is in nats; a layer
+    whose edges are all zero adds 0 and no gradient.
 
     The model is called once on x, to learn what reaches each layer. In that call all modules are in
     evaluation mode, so that no dropout thins the edges and no running statistics move; afterwards
