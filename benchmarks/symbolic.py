@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/symbolic.py [--seeds 5] [--budget 60] [--only hello,deep]
 
 A target counts as found if the formula gives the true values to 1e-9 of their spread on fresh rows
-of its ranges, and to 1e-8 of it on rows of ranges 1.2 times as wide where both are finite. Times are
-of one thread.
+of its ranges, and to 1e-8 of it on rows of ranges 1.2 times as wide where both are finite. Times
+are of one thread.
 """
 
 import argparse
