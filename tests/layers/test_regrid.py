@@ -52,6 +52,18 @@ def test_refining_keeps_every_curve(case, dtype, allowed):
     torch.testing.assert_close(layer(x), layer.curves(x).sum(-1), rtol=0, atol=10 * allowed)
 
 
+def test_a_graph_of_before_does_not_stand_in_the_way():
+    """In a loop the last step's loss is still there when the layer is refined."""
+    layer, x = made(), torch.randn(10, 3)
+    loss = layer(x).square().mean()
+    loss.backward()
+    layer.refine(10)
+    assert layer.coefficients.grad is None
+    layer(x).square().mean().backward()
+    assert layer.coefficients.grad.shape == (13, 3, 2)
+    assert loss.isfinite()
+
+
 def test_refining_again_and_after_an_update_keeps_every_curve():
     layer = made().double()
     x = sample(200, 3)

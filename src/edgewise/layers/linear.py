@@ -9,7 +9,7 @@ from edgewise.bases.base import check_positive
 from edgewise.core import InputError, remembers
 from edgewise.kernels import basis_linear
 from edgewise.layers.activation import BASE_ACTIVATIONS, check_base
-from edgewise.layers.regrid import carry_over, in_new, refit
+from edgewise.layers.regrid import carry_over, in_new, put, refit
 from edgewise.layers.variance import SMALL, mean_square
 
 
@@ -184,8 +184,7 @@ class KANLinear(nn.Module):
     def _change(self, basis: AbstractBasis, T: Tensor) -> None:
         """Another basis, and the coefficients that T makes for it."""
         c = self.coefficients
-        # The parameter stays the same object: whoever holds it goes on with it.
-        c.data, c.grad = in_new(T.to(c.device), c.data), None
+        put(in_new(T.to(c.device), c.data), c)
         self.basis = basis
         if "_arguments" in vars(self):
             self._arguments["basis"] = basis
@@ -221,7 +220,7 @@ class KANLinear(nn.Module):
         # A refined or adapted layer's knots come with its weights, and may be more.
         coefficients = state.get(f"{prefix}coefficients")
         if coefficients is not None and f"{prefix}basis.breaks" in state:
-            self.coefficients.data = self.coefficients.new_empty(coefficients.shape)
+            put(self.coefficients.data.new_empty(coefficients.shape), self.coefficients)
         super()._load_from_state_dict(state, prefix, *rest)
 
     def extra_repr(self) -> str:

@@ -110,6 +110,16 @@ def in_new(T: Float[Tensor, "*I K2 K"], c: Float[Tensor, "K I O"]) -> Float[Tens
     return torch.einsum(rule, T, c.double()).to(c.dtype).contiguous()
 
 
+def put(values: Tensor, parameter: nn.Parameter) -> None:
+    """Gives a parameter values of another shape; it stays the object that others hold."""
+    parameter.grad = None
+    # While a graph of before is alive, torch expects gradients of the shape of before; it forgets
+    # that where the dtype changes.
+    other = torch.float32 if values.dtype == torch.float64 else torch.float64
+    parameter.data = values.new_empty(0, dtype=other)
+    parameter.data = values
+
+
 def _squares_in_new(R: Tensor, v: Tensor) -> Tensor:
     together = in_new(R.abs(), v.double().sqrt()).square()
     return torch.maximum(together, in_new(R.abs(), v.double())).to(v.dtype)
