@@ -32,10 +32,10 @@ def test_values_are_those_of_the_textbook(kind, degree, cells):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("degree", [0, 1, 2, 3, 6])
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 5])
 def test_derivatives_are_those_of_the_textbook(kind, degree):
-    shape = spline(kind, degree, 5, 3)
-    x = points(count=30)[3:].requires_grad_()
+    shape = spline(kind, degree, 4, 3)
+    x = points(count=13)[3:].requires_grad_()
     expected = textbook(x, shape)
     for order in (1, 2):
         found = derivative(shape, x, order)
