@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from edgewise.studies import Study
+from edgewise.studies import EncoderStudy
 
 KEPT = ("record.json", "history.jsonl", "predictions.npz", "curves.npz", "best.safetensors")
 """A trial's files that are a pure function of what was asked for."""
 
 
-def small_study(**changes: Any) -> Study:
+def small_study(**changes: Any) -> EncoderStudy:
     values = {
         "encoders": ("learned", "kmote"),
         "seeds": 2,
@@ -20,7 +20,7 @@ def small_study(**changes: Any) -> Study:
         "batch_size": 32,
         "workers": 0,
     }
-    return Study(**(values | changes))
+    return EncoderStudy(**(values | changes))
 
 
 def kept_files(root: Path) -> dict[str, bytes]:

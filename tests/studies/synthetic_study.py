@@ -109,7 +109,9 @@ def write_trial(
         folder / "record.json",
         {
             "variant": variant,
-            "encoder": variant,
+            "subject": variant,
+            "task": "classes",
+            "extra": {},
             "options": {},
             "seed": seed,
             "parameters": parameters,

@@ -28,20 +28,17 @@ def analysis(records):
 def test_it_is_json_and_comes_back(analysis, tmp_path):
     again = read_json(write_json(tmp_path / "a.json", analysis))
     assert again["ranking"] == analysis["ranking"]
-    assert (
-        again["variants"]["kmote"]["test_accuracy"]
-        == analysis["variants"]["kmote"]["test_accuracy"]
-    )
+    assert again["variants"]["kmote"]["test_score"] == analysis["variants"]["kmote"]["test_score"]
 
 
 def test_the_accuracy_and_its_interval(records, analysis):
     values = [t.record["test"]["accuracy"] for t in records.by_variant["lete"]]
-    entry = analysis["variants"]["lete"]["test_accuracy"]
+    entry = analysis["variants"]["lete"]["test_score"]
     assert (entry["mean"], entry["low"], entry["high"]) == pytest.approx(
         mean_interval(np.array(values))
     )
     assert entry["values"] == values
-    final = analysis["variants"]["lete"]["final_accuracy"]["mean"]
+    final = analysis["variants"]["lete"]["final_score"]["mean"]
     assert final == pytest.approx(entry["mean"] - 0.005)
 
 
@@ -71,14 +68,12 @@ def test_pairs_are_the_statistics_of_the_answers(records, analysis):
 
 
 def test_convergence_and_stability():
-    rows = [
-        {"epoch": e, "validation_accuracy": a} for e, a in enumerate((0.2, 0.895, 0.9, 0.88), 1)
-    ]
-    assert convergence_epoch(rows) == 2
-    assert stability(rows) == pytest.approx(np.std([0.9, 0.88], ddof=1))
-    assert stability(rows[:1]) is None
-    long = [{"validation_accuracy": a} for a in np.linspace(0, 1, 9)]
-    assert stability(long) == pytest.approx(np.std(np.linspace(0, 1, 9)[-3:], ddof=1))
+    scores = [0.2, 0.895, 0.9, 0.88]
+    assert convergence_epoch(scores) == 2
+    assert stability(scores) == pytest.approx(np.std([0.9, 0.88], ddof=1))
+    assert stability(scores[:1]) is None
+    long = np.linspace(0, 1, 9)
+    assert stability(long) == pytest.approx(np.std(long[-3:], ddof=1))
 
 
 def test_over_seeds_with_unknown_values():
@@ -92,7 +87,7 @@ def test_a_run_that_stopped_early_keeps_its_last_value(records, analysis):
     last = [t.history[-1]["validation_accuracy"] for t in records.by_variant["raw"]]
     assert len(curves["epoch"]) == 6
     assert {len(t.history) for t in records.by_variant["raw"]} == {5, 6}
-    assert curves["validation_accuracy"]["mean"][-1] == pytest.approx(np.mean(last))
+    assert curves["validation_score"]["mean"][-1] == pytest.approx(np.mean(last))
 
 
 def test_the_gap_is_training_minus_validation(analysis):
@@ -165,7 +160,7 @@ def test_five_seeds_never_claim(tmp_path):
 
 def test_one_seed_has_no_interval(tmp_path):
     found = analyse(read_study(made.write_study(tmp_path, seeds=1, items=30)))
-    assert found["variants"]["raw"]["test_accuracy"]["low"] is None
+    assert found["variants"]["raw"]["test_score"]["low"] is None
     (first, *_) = found["pairs"]
     assert first["difference_points"] is not None
     assert first["p"] is first["low_points"] is first["hedges_g"] is None

@@ -106,12 +106,12 @@ WAY_OUT = "delete the folder {folder} and run the study again, which repeats thi
     [
         ("record.json", "{", "Expecting property name enclosed in double quotes"),
         ("record.json", "[]", "it is not a table of names and values"),
-        ("record.json", '{"variant": "raw"}', "it has no 'encoder'"),
+        ("record.json", '{"variant": "raw"}', "it has no 'subject'"),
         ("timing.json", None, "it is missing"),
         ("timing.json", "{}", "it has no 'seconds_per_epoch'"),
         ("history.jsonl", None, "it is missing"),
         ("history.jsonl", "", "it has no rows"),
-        ("history.jsonl", '{"epoch": 1}\n', "it has no 'train_accuracy'"),
+        ("history.jsonl", '{"epoch": 1}\n', "it has no 'train_loss'"),
         ("history.jsonl", '{"epoch": 1', "Expecting ',' delimiter"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_record_that_contradicts_its_predictions(study):
     record = json.loads(path.read_text())
     made.write_json(path, record | {"test": {"accuracy": 0.125, "loss": 1.0}})
     text = message(lambda: read_study(study).predictions)
-    assert "its record says 0.12500 of the test set is right, its predictions say 0." in text
+    assert "says that accuracy on the test set is 0.12500, its predictions say 0." in text
 
 
 def test_two_folders_for_one_trial(study):

@@ -124,7 +124,7 @@ def test_the_summary_in_csv_and_json(study):
     assert tuple(rows[0]) == SUMMARY_COLUMNS
     assert [row["variant"] for row in rows] == ["kmote", "lete", "raw"]
     analysis = json.loads((study / "detailed_analysis.json").read_text())
-    entry = analysis["variants"]["kmote"]["test_accuracy"]
+    entry = analysis["variants"]["kmote"]["test_score"]
     assert float(rows[0]["best"]) == pytest.approx(entry["mean"], abs=1e-6)
     assert float(rows[0]["interval_low"]) == pytest.approx(entry["low"], abs=1e-6)
     short = json.loads((study / "summary.json").read_text())

@@ -18,8 +18,9 @@ from edgewise.core import InputError, read_json
 from edgewise.data import load_dataset
 from edgewise.encoders import ENCODERS, RawTime
 from edgewise.export import load
+from edgewise.models import count_parameters
 from edgewise.studies import run_study
-from edgewise.studies.trial import build_model, count_parameters, make_trial
+from edgewise.studies.trial import build_model, make_trial
 
 
 @pytest.fixture(scope="module")

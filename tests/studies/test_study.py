@@ -1,7 +1,7 @@
 import pytest
 
 from edgewise.core import InputError
-from edgewise.studies import Study, grid, make_study
+from edgewise.studies import EncoderStudy, grid, make_study
 
 
 def test_a_resolved_study_is_accepted_back():
@@ -35,7 +35,7 @@ def test_bad_configurations_say_what_and_where(values, message):
 
 
 def test_variants_carry_their_options():
-    study = Study(encoders=("lete", "kmote"), encoder_options={"kmote": {"top_k": 1}})
+    study = EncoderStudy(encoders=("lete", "kmote"), encoder_options={"kmote": {"top_k": 1}})
     assert [(v.name, v.options) for v in study.variants()] == [
         ("lete", {}),
         ("kmote", {"top_k": 1}),

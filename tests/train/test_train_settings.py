@@ -19,6 +19,8 @@ def test_defaults_are_those_written_down():
         "accumulation": 1,
         "precision": "float32",
         "patience": 0,
+        "rates": {},
+        "unfreeze": {},
         "select": "accuracy",
     }
 

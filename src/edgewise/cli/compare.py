@@ -1,4 +1,4 @@
-"""``edgewise compare``: time encoders × seeds, then analysis and report."""
+"""``edgewise compare``: encoders or models × seeds, then analysis and report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from edgewise.cli.configuration import ConfigFile, Folder, read_values, study_flags
 from edgewise.cli.report import show_report
-from edgewise.studies import Study, Variant, make_study, run_study
+from edgewise.studies import AbstractStudy, Variant, make_study, run_study
 from edgewise.studies.progress import StudyProgress
 
 app = App(name="compare")
@@ -18,12 +18,12 @@ app = App(name="compare")
 @app.default
 @study_flags
 def compare(config: ConfigFile = None, *, out: Folder = Path("runs/compare"), **values: Any) -> int:
-    """Compares time encoders over seeds, and writes the report."""
+    """Compares encoders or models over seeds, and writes the report."""
     study = make_study(read_values(config, values), str(config or "the command line"))
     return train_and_report(study, out, study.variants())
 
 
-def train_and_report(study: Study, out: Path, variants: Sequence[Variant]) -> int:
+def train_and_report(study: AbstractStudy, out: Path, variants: Sequence[Variant]) -> int:
     """Runs the study with progress bars, then reports; 1 if no trial succeeded."""
     console = Console(stderr=True)
     with StudyProgress(console) as bars:

@@ -6,14 +6,17 @@ from edgewise.data.datasets import DATASETS, load_dataset
 from edgewise.data.digits import digits
 from edgewise.data.download import fetch
 from edgewise.data.events_from_images import events_from_images
+from edgewise.data.functions import FUNCTIONS, TestFunction, load_function
 from edgewise.data.idx import read_idx
 from edgewise.data.image_batches import ImageBatches
 from edgewise.data.images import IMAGES, ImageDataset, Images, load_images
 from edgewise.data.mnist import fashion_mnist, mnist
 from edgewise.data.nmnist import Recording, nmnist, read_recording
+from edgewise.data.rows import RowBatches, RowDataset, Rows
 from edgewise.data.splits import EventDataset, stratified_split
 from edgewise.data.streams import EventStreams
 from edgewise.data.table import load_table
+from edgewise.data.tabular import TABLES, Table, load_tabular
 from edgewise.data.text import TEXTS, TextDataset, Texts, load_texts
 from edgewise.data.text_sources import TEXT_SOURCES
 from edgewise.data.tokeniser import Tokeniser

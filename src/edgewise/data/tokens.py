@@ -79,6 +79,20 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def subset(self, items: Tensor) -> "Tokens":
+        """Those texts, in that order.
+
+        Example:
+            >>> tokens = Tokens.of([[5, 6, 7], [8]], torch.tensor([1, 0]), ("a", "b"))
+            >>> tokens.subset(torch.tensor([1, 0])).flat.tolist()
+            [8, 5, 6, 7]
+
+        """
+        parts = self.flat.split(self.lengths.tolist())
+        flat = torch.cat([parts[item] for item in items.tolist()])
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), self.lengths[items].cumsum(0)])
+        return Tokens(flat, offsets, self.labels[items], self.classes)
+
     def batch(self, items: Tensor) -> tuple[Tensor, Tensor, None]:
         """The texts' tokens (B, L), padded with zeros on the right, and their lengths (B,)."""
         lengths = self.lengths[items]

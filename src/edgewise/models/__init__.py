@@ -8,4 +8,4 @@ from edgewise.models.sequence import SequenceClassifier
 from edgewise.models.series import SeriesClassifier
 from edgewise.models.sizes import count_parameters, largest
 from edgewise.models.text import TextClassifier
-from edgewise.models.vision import CNN, ConvKAN
+from edgewise.models.vision import CNN, ConvKAN, Flattened

@@ -92,6 +92,33 @@ class ConvKAN(nn.Module):
 
 
 @remembers
+class Flattened(nn.Module):
+    """A network of rows, given images: their pixels are its inputs.
+
+    Args:
+        network: The network, from ``(n, C·H·W)`` to ``(n, classes)``.
+
+    Shape:
+        ``(n, C, H, W)`` to ``(n, classes)``.
+
+    Example:
+        >>> network = ew.models.MLP([4, 3, 2])
+        >>> x = torch.rand(5, 1, 2, 2)
+        >>> torch.equal(Flattened(network)(x), network(x.flatten(1)))
+        True
+
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n classes"]:
+        """Logits of the classes."""
+        return self.network(x.flatten(1))
+
+
+@remembers
 class CNN(nn.Module):
     r"""The convolutional network that a `ConvKAN` is compared with: the same stages, plain.
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from edgewise.studies.comparison import MAX_LISTED, compare_pairs
+from edgewise.studies.equal_time import equal_time
+from edgewise.studies.metric import CLASSES, METRICS
 from edgewise.studies.mistakes import common_mistakes, telling_mistakes
 from edgewise.studies.predictions import Predictions
 from edgewise.studies.records import StudyRecords, Trial
@@ -32,8 +34,8 @@ def analyse(records: StudyRecords, level: float = 0.95) -> dict[str, Any]:
 
     Returns:
         A dictionary that `edgewise.core.write_json` can write: ``study``, ``headline``, ``notes``,
-        ``ranking``, ``variants``, ``pairs``, ``by_length``, ``confusion``, ``mistakes``,
-        ``experts``, ``failures``, ``unfinished``.
+        ``ranking``, ``variants``, ``pairs``, ``equal_time``, ``by_length``, ``confusion``,
+        ``mistakes``, ``experts``, ``failures``, ``unfinished``.
 
     Raises:
         InputError: If the trials can't be compared, for instance because their items differ.
@@ -43,19 +45,21 @@ def analyse(records: StudyRecords, level: float = 0.95) -> dict[str, Any]:
         name: describe(trials, records.predictions, name, level)
         for name, trials in records.by_variant.items()
     }
-    ranking = sorted(found, key=lambda name: (-found[name]["test_accuracy"]["mean"], name))
+    ranking = sorted(found, key=lambda name: (-found[name]["test_score"]["mean"], name))
     pairs = _pairs(records, ranking, level)
     lead = [pair for pair in pairs if pair["a"] == ranking[0]]
     few = all(pair["seeds"] < MIN_SEEDS for pair in pairs)
     dataset = str(records.config.get("dataset", "the data set"))
-    accuracy = {name: found[name]["test_accuracy"] | {"level": level} for name in ranking}
+    scores = {name: found[name]["test_score"] | {"level": level} for name in ranking}
+    study = _study(records, level)
     return {
-        "study": _study(records, level) | {"enough_seeds": not few},
-        "headline": headline(ranking, accuracy, lead, dataset),
+        "study": study | {"enough_seeds": not few},
+        "headline": headline(ranking, scores, lead, dataset, study["metric"]),
         "notes": _notes(records, len(ranking)),
         "ranking": ranking,
         "variants": found,
         "pairs": pairs,
+        "equal_time": equal_time(records.by_variant),
         **_of_predictions(records, level),
         "experts": _experts(records, level),
         "failures": [
@@ -68,7 +72,14 @@ def analyse(records: StudyRecords, level: float = 0.95) -> dict[str, Any]:
 
 def _study(records: StudyRecords, level: float) -> dict[str, Any]:
     machines = {(t.timing["device"], t.timing["threads"]) for t in records.trials}
+    task = records.trials[0].record["task"] if records.trials else CLASSES
     return {
+        "kind": records.config.get("study", "encoders"),
+        "task": task,
+        "metric": METRICS[task].name,
+        "loss": METRICS[task].loss,
+        "length": "tokens" if records.config.get("study") == "text" else "events",
+        "budget": records.config.get("parameters", 0),
         "dataset": records.config.get("dataset"),
         "variants": list(records.by_variant),
         "seeds": list(records.seeds),
@@ -116,22 +127,25 @@ def _trials(count: int) -> str:
 def _pairs(records: StudyRecords, ranking: list[str], level: float) -> list[dict[str, Any]]:
     if len(ranking) < 2:
         return []
-    right = {name: records.predictions.correct(name) for name in ranking}
-    return compare_pairs(right, records.predictions.seeds, ranking, level)
+    scores = {name: records.predictions.scores(name) for name in ranking}
+    return compare_pairs(scores, records.predictions.seeds, ranking, level)
+
+
+_NO_LENGTHS: dict[str, Any] = {"bins": [], "variants": {}}
 
 
 def _of_predictions(records: StudyRecords, level: float) -> dict[str, Any]:
-    """Accuracy by length, confusion and mistakes; empty when no trial finished."""
-    if not records.trials:
+    """Score by length, confusion and mistakes; empty when no trial finished."""
+    if not records.trials or records.predictions.task != CLASSES:
         return {
-            "by_length": {"bins": [], "variants": {}},
+            "by_length": _NO_LENGTHS,
             "confusion": {},
             "mistakes": {"telling": {}, "common": {"count": 0, "items": []}},
         }
     predictions = records.predictions
     classes = len(records.trials[0].record["classes"])
     return {
-        "by_length": _by_length(predictions, level),
+        "by_length": _by_length(predictions, level) if predictions.length.any() else _NO_LENGTHS,
         "confusion": {name: _confusion(predictions, name, classes) for name in predictions.seeds},
         "mistakes": {
             "telling": telling_mistakes(predictions),

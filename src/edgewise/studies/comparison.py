@@ -33,7 +33,8 @@ def compare_pairs(
     """Compares all pairs of variants; the family for Holm's adjustment is all of them.
 
     Args:
-        correct: Of each variant, (S, I) 0/1.
+        correct: Of each variant, what each answer is worth, (S, I): right or wrong as bool, or
+            any number whose mean over items is the score.
         seeds: Of each variant, the seeds of its rows.
         ranking: All variants, the leader first; in a pair, a stands before b.
         level: Coverage of the intervals.
@@ -42,7 +43,8 @@ def compare_pairs(
         A row a pair, with differences a - b in points (percent of the test items): ``a``, ``b``,
         ``seeds`` (how many they share), ``level``, ``difference_points``, ``low_points``,
         ``high_points``, ``standard_error_points``, ``dof``, ``p``, ``p_holm``, ``sign_flip_p``,
-        ``hedges_g``, ``superiority``, ``mcnemar_p`` (each seed), ``established``, ``verdict``.
+        ``hedges_g``, ``superiority``, ``mcnemar_p`` (each seed; of right and
+        wrong only), ``established``, ``verdict``.
         What can't be known from so few seeds is None. With more than `MAX_LISTED` variants
         only the leader's pairs are listed.
 
@@ -114,7 +116,8 @@ def _row(
     if not common:
         return row
     one, other = (_rows(correct[name], seeds[name], common) for name in (a, b))
-    row["mcnemar_p"] = mcnemar(one, other).tolist()
+    if one.dtype == bool:
+        row["mcnemar_p"] = mcnemar(one, other).tolist()
     d = one.mean(-1) - other.mean(-1)
     row["difference_points"] = 100 * float(d.mean())
     row["superiority"] = superiority(d)

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from edgewise.core import generator, seeded
-from edgewise.models import SequenceClassifier
-from edgewise.studies.study import ALL_ENCODERS
-from edgewise.studies.trial import count_parameters
+from edgewise.models import SequenceClassifier, count_parameters
+from edgewise.studies.encoder_study import ALL_ENCODERS
 
 
 @dataclass(frozen=True)

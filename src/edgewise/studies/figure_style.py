@@ -62,6 +62,11 @@ def level(analysis: Mapping[str, Any]) -> str:
     return f"{100 * analysis['study']['level']:g} %"
 
 
+def metric(analysis: Mapping[str, Any]) -> str:
+    """What the score is called."""
+    return analysis["study"]["metric"]
+
+
 def style(analysis: Mapping[str, Any], variant: str) -> dict[str, str]:
     """Colour, line and marker of a variant, the same in every figure of a study.
 

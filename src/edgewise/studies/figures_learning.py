@@ -16,6 +16,7 @@ from edgewise.studies.figure_style import (
     drawn,
     level,
     message,
+    metric,
     numbers,
     of_how_many,
     style,
@@ -24,24 +25,24 @@ from edgewise.studies.figures_results import NOTHING
 
 
 def training_curves(analysis: Mapping[str, Any]) -> Figure:
-    """Validation accuracy and loss by epoch: mean over seeds and its interval."""
+    """Validation score and loss by epoch: mean over seeds and its interval."""
     names = drawn(analysis)
     if not names:
         return message(NOTHING)
     figure = Figure(figsize=(10, 4.6), layout="constrained")
-    accuracy, loss = figure.subplots(1, 2)
+    score, loss = figure.subplots(1, 2)
     for name in names:
         curves = analysis["variants"][name]["curves"]
         look = style(analysis, name) | {"label": name}
-        band(accuracy, curves["epoch"], curves["validation_accuracy"], look | {"scale": 100})
+        band(score, curves["epoch"], curves["validation_score"], look | {"scale": 100})
         band(loss, curves["epoch"], curves["validation_loss"], look)
-    accuracy.set_ylabel("validation accuracy (%)", fontsize=9)
-    loss.set_ylabel("validation loss (cross-entropy, nats)", fontsize=9)
-    for axes in (accuracy, loss):
+    score.set_ylabel(f"validation {metric(analysis)} (%)", fontsize=9)
+    loss.set_ylabel(f"validation loss ({analysis['study']['loss']})", fontsize=9)
+    for axes in (score, loss):
         axes.set_xlabel("epoch", fontsize=9)
         axes.xaxis.get_major_locator().set_params(integer=True)
         clean(axes)
-    _legend(figure, accuracy, len(names))
+    _legend(figure, score, len(names))
     figure.suptitle(
         f"How the variants learn: mean over seeds, band = {level(analysis)} interval"
         f"{of_how_many(analysis)}",
@@ -51,7 +52,7 @@ def training_curves(analysis: Mapping[str, Any]) -> Figure:
 
 
 def convergence_analysis(analysis: Mapping[str, Any]) -> Figure:
-    """Validation accuracy against training time, and the epoch at which runs have converged."""
+    """Validation score against training time, and the epoch at which runs have converged."""
     names = drawn(analysis)
     if not names:
         return message(NOTHING)
@@ -60,10 +61,10 @@ def convergence_analysis(analysis: Mapping[str, Any]) -> Figure:
     for y, name in enumerate(names):
         entry = analysis["variants"][name]
         look = style(analysis, name) | {"label": name, "scale": 100}
-        band(cost, entry["curves"]["seconds"], entry["curves"]["validation_accuracy"], look)
+        band(cost, entry["curves"]["seconds"], entry["curves"]["validation_score"], look)
         dots(epoch, y, entry["convergence_epoch"], look["color"])
     cost.set_xlabel("seconds of training (mean over seeds)", fontsize=9)
-    cost.set_ylabel("validation accuracy (%)", fontsize=9)
+    cost.set_ylabel(f"validation {metric(analysis)} (%)", fontsize=9)
     clean(cost)
     epoch.set_yticks(range(len(names)), names)
     epoch.set_ylim(len(names) - 0.4, -0.6)

@@ -1,4 +1,4 @@
-"""Figures of what came out: accuracy, confusion, and which differences are established."""
+"""Figures of what came out: scores, confusion, and which differences are established."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +16,7 @@ from edgewise.studies.figure_style import (
     drawn,
     level,
     message,
+    metric,
     of_how_many,
     style,
 )
@@ -25,35 +26,35 @@ NOTHING = "No trial finished, so there is nothing to draw."
 
 
 def accuracy_overview(analysis: Mapping[str, Any]) -> Figure:
-    """Test accuracy with its interval and every seed, beside parameters and seconds an epoch."""
+    """Test score with its interval and every seed, beside parameters and seconds an epoch."""
     names = drawn(analysis)
     if not names:
         return message(NOTHING)
     figure = Figure(figsize=(9, 1.5 + 0.34 * len(names)), layout="constrained")
-    accuracy, size, cost = figure.subplots(1, 3, sharey=True, width_ratios=(3, 1, 1))
+    score, size, cost = figure.subplots(1, 3, sharey=True, width_ratios=(3, 1, 1))
     for y, name in enumerate(names):
         entry = analysis["variants"][name]
         colour = style(analysis, name)["color"]
-        dots(accuracy, y, entry["test_accuracy"], colour, 100)
+        dots(score, y, entry["test_score"], colour, 100)
         for axes, key in ((size, "parameters"), (cost, "seconds_per_epoch")):
             if entry[key] is not None:
                 axes.plot([entry[key]], [y], "D", color=colour, markersize=5)
-    accuracy.set_yticks(range(len(names)), names)
-    accuracy.set_ylim(len(names) - 0.4, -0.6)
-    accuracy.set_xlabel("test accuracy (%)")
+    score.set_yticks(range(len(names)), names)
+    score.set_ylim(len(names) - 0.4, -0.6)
+    score.set_xlabel(f"test {metric(analysis)} (%)")
     size.set_xlabel("parameters")
     size.xaxis.set_major_formatter(EngFormatter(sep=""))
     size.xaxis.get_major_locator().set_params(nbins=4)
     cost.set_xlabel("seconds an epoch")
-    for axes in (accuracy, size, cost):
+    for axes in (score, size, cost):
         clean(axes, "both")
         axes.tick_params(axis="y", length=0)
     for axes in (size, cost):
         # Room on the right, so that the largest marker is drawn whole.
         axes.set_xlim(0, 1.1 * axes.get_xlim()[1])
     figure.suptitle(
-        f"Test accuracy: mean over seeds, {level(analysis)} interval, each seed a faint dot"
-        f"{of_how_many(analysis)}",
+        f"Test {metric(analysis)}: mean over seeds, {level(analysis)} interval, each seed a faint "
+        f"dot{of_how_many(analysis)}",
         fontsize=11,
     )
     return figure
@@ -105,9 +106,9 @@ def statistical_significance(analysis: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(11, max(3.4, height)), layout="constrained")
     forest, matrix = figure.subplots(1, 2, width_ratios=(1.15, 1))
     pairs = {(pair["a"], pair["b"]): pair for pair in analysis["pairs"]}
-    _forest(forest, names, pairs, level(analysis))
+    _forest(forest, names, pairs, analysis)
     _p_values(matrix, names, pairs)
-    title = f"Which differences in test accuracy are established{of_how_many(analysis)}"
+    title = f"Which differences in test {metric(analysis)} are established{of_how_many(analysis)}"
     if few:
         most = max(pair["seeds"] for pair in analysis["pairs"])
         title += f"\n{too_few_seeds(most)}"
@@ -144,7 +145,7 @@ def _forest(
     axes: Axes,
     names: Sequence[str],
     pairs: Mapping[tuple[str, str], Mapping[str, Any]],
-    coverage: str,
+    analysis: Mapping[str, Any],
 ) -> None:
     leader, others = names[0], names[1:]
     axes.axvline(0, color="black", linewidth=0.8)
@@ -170,7 +171,8 @@ def _forest(
     axes.set_yticks(range(len(others)), others)
     axes.set_ylim(len(others) - 0.4, -0.6)
     axes.set_xlabel(
-        f"{leader} minus the other: points of test accuracy, {coverage} interval", fontsize=9
+        f"{leader} minus the other: points of test {metric(analysis)}, {level(analysis)} interval",
+        fontsize=9,
     )
     clean(axes, "x")
 

@@ -1,4 +1,4 @@
-"""Figures of time: accuracy by sequence length, and the functions of time that were learned."""
+"""Figures of time: score by sequence length, and the functions of time that were learned."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -102,7 +102,7 @@ def _by_length(part: SubFigure, analysis: Mapping[str, Any], names: list[str]) -
     for edge in range(len(bins) - 1):
         axes.axvline(edge + 0.5, color="#cccccc", linewidth=0.6)
     axes.set_xlim(-0.5, len(bins) - 0.5)
-    axes.set_xlabel("events in the sequence", fontsize=9)
+    axes.set_xlabel(f"{analysis['study']['length']} in the sequence", fontsize=9)
     axes.set_ylabel("test accuracy (%)", fontsize=9)
     clean(axes)
     part.legend(loc="outside right center", fontsize=8, frameon=False)

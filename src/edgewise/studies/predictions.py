@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewise.core import InputError
+from edgewise.studies.metric import CLASSES, NUMBERS
 
 if TYPE_CHECKING:
     from edgewise.studies.records import Trial
@@ -17,16 +18,18 @@ class Predictions:
     """Answers to I test items; the arrays of a variant have a row for each of its S seeds.
 
     Attributes:
+        task: ``"classes"`` or ``"numbers"``.
         item: Which item of the data set, (I,).
-        label: The true class, (I,).
-        length: Number of events, (I,).
+        label: The true class, or number, (I,).
+        length: Number of events or tokens, (I,); 0 where all items are of one size.
         seeds: Of each variant, in the order of its rows.
-        predicted: The answered class, (S, I).
-        probability: Of the answered class, (S, I).
-        true_probability: Of the true class, (S, I).
+        predicted: The answered class, or number, (S, I).
+        probability: Of the answered class, (S, I); empty for numbers.
+        true_probability: Of the true class, (S, I); empty for numbers.
 
     """
 
+    task: str
     item: np.ndarray
     label: np.ndarray
     length: np.ndarray
@@ -36,12 +39,32 @@ class Predictions:
     true_probability: Mapping[str, np.ndarray]
 
     def correct(self, variant: str) -> np.ndarray:
-        """Whether the answer is right, (S, I) bool."""
+        """Whether the answer is right, (S, I) bool; of classes only."""
         return self.predicted[variant] == self.label
+
+    def scores(self, variant: str) -> np.ndarray:
+        """What each answer is worth, (S, I); a row's mean is the trial's metric.
+
+        Of a class 1 or 0, of a number 1 - (y - ŷ)² / var y.
+        """
+        if self.task == CLASSES:
+            return self.correct(variant)
+        missed = (self.predicted[variant] - self.label) ** 2
+        return 1 - missed / self.label.var()
+
+
+_KINDS = {
+    CLASSES: {
+        "predicted": np.int32,
+        "probability": np.float32,
+        "true_probability": np.float32,
+    },
+    NUMBERS: {"predicted": np.float64},
+}
 
 
 def load_predictions(by_variant: Mapping[str, tuple["Trial", ...]]) -> Predictions:
-    """Reads the answers of all trials, in 12 bytes an answer.
+    """Reads the answers of all trials, in 12 bytes an answer, or 8.
 
     Args:
         by_variant: The finished trials of each variant, at least one in all.
@@ -51,25 +74,22 @@ def load_predictions(by_variant: Mapping[str, tuple["Trial", ...]]) -> Predictio
 
     """
     first = next(iter(by_variant.values()))[0]
-    shared = _sorted(first.predictions())
+    shared, task = _sorted(first.predictions()), first.record["task"]
     columns: dict[str, dict[str, np.ndarray]] = {}
     for variant, trials in by_variant.items():
         shape = (len(trials), shared["item"].size)
-        columns[variant] = {
-            "predicted": np.empty(shape, np.int32),
-            "probability": np.empty(shape, np.float32),
-            "true_probability": np.empty(shape, np.float32),
-        }
+        columns[variant] = {name: np.empty(shape, kind) for name, kind in _KINDS[task].items()}
         for row, trial in enumerate(trials):
             found = _sorted(trial.predictions())
             _check(found, shared, trial, first)
             for name, column in columns[variant].items():
                 column[row] = found[name]
     return Predictions(
+        task,
         *(shared[name] for name in ("item", "label", "length")),
         {variant: tuple(t.seed for t in trials) for variant, trials in by_variant.items()},
         *(
-            {variant: column[name] for variant, column in columns.items()}
+            {variant: column[name] for variant, column in columns.items() if name in column}
             for name in ("predicted", "probability", "true_probability")
         ),
     )
@@ -92,10 +112,20 @@ def _check(
             f"{trial.folder} was tested on other items than {first.folder}, so they can't be "
             f"compared: delete the one that does not belong to this study"
         )
-    accuracy = float((found["predicted"] == found["label"]).mean())
-    if abs(accuracy - trial.record["test"]["accuracy"]) > 1e-5:
+    if trial.record["task"] != first.record["task"]:
         raise InputError(
-            f"{trial.folder} is damaged (its record says {trial.record['test']['accuracy']:.5f} of "
-            f"the test set is right, its predictions say {accuracy:.5f}): delete the folder and "
-            f"run the study again, which repeats this trial only"
+            f"{trial.folder} predicts {trial.record['task']} and {first.folder} "
+            f"{first.record['task']}: delete the one that does not belong to this study"
+        )
+    if trial.record["task"] == CLASSES:
+        score = float((found["predicted"] == found["label"]).mean())
+    else:
+        missed = ((found["predicted"] - found["label"]) ** 2).mean()
+        score = 1 - float(missed / found["label"].var())
+    stated = trial.score("test")
+    if abs(score - stated) > 1e-5 * max(1.0, abs(stated)):
+        raise InputError(
+            f"{trial.folder} is damaged (its record says that {trial.metric.name} on the test set "
+            f"is {stated:.5f}, its predictions say {score:.5f}): delete the folder and run the "
+            f"study again, which repeats this trial only"
         )

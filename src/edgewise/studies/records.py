@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from edgewise.core import InputError, read_json
+from edgewise.studies.metric import CLASSES, METRICS, NUMBERS, Metric
 from edgewise.studies.predictions import Predictions, load_predictions
 
 RECORD_KEYS = (
     "variant",
-    "encoder",
+    "subject",
     "options",
     "seed",
+    "task",
     "parameters",
     "encoder_parameters",
     "classes",
@@ -29,11 +31,15 @@ RECORD_KEYS = (
     "train",
     "test",
     "final",
+    "extra",
     "expert_usage",
 )
-HISTORY_KEYS = ("epoch", "train_accuracy", "train_loss", "validation_accuracy", "validation_loss")
+HISTORY_KEYS = ("epoch", "train_loss", "validation_loss")
 TIMING_KEYS = ("seconds_per_epoch", "seconds", "peak_memory_bytes", "device", "threads")
-PREDICTION_KEYS = ("item", "label", "predicted", "length", "probability", "true_probability")
+PREDICTION_KEYS = {
+    CLASSES: ("item", "label", "predicted", "length", "probability", "true_probability"),
+    NUMBERS: ("item", "label", "predicted", "length"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,30 @@ class Trial:
         """The seed; trials of one seed saw the same data in the same order."""
         return self.record["seed"]
 
+    @property
+    def metric(self) -> Metric:
+        """By what it is ranked."""
+        return METRICS[self.record["task"]]
+
+    def score(self, part: str) -> float:
+        """Its metric on ``"train"``, ``"validation"``, ``"test"``; ``"final"`` is unchosen."""
+        return self.record[part][self.metric.key]
+
+    def learning(self, part: str) -> list[float]:
+        """Its metric on ``"train"`` or ``"validation"`` after each epoch."""
+        return [row[f"{part}_{self.metric.key}"] for row in self.history]
+
     def predictions(self) -> dict[str, np.ndarray]:
-        """The test set: item, label, predicted, length, probability, true_probability, each (I,).
+        """The test set: item, label, predicted, length, each (I,).
+
+        Of classes probability and true_probability too.
 
         Raises:
             InputError: If the file is missing, damaged or lacks an array.
 
         """
         arrays = _arrays(self.folder / "predictions.npz", self.folder)
-        missing = [key for key in PREDICTION_KEYS if key not in arrays]
+        missing = [key for key in PREDICTION_KEYS[self.record["task"]] if key not in arrays]
         if missing:
             raise _broken(self.folder / "predictions.npz", f"it has no {missing[0]!r}", self.folder)
         return arrays
@@ -122,7 +143,12 @@ class StudyRecords:
     @cached_property
     def by_variant(self) -> dict[str, tuple[Trial, ...]]:
         """The finished trials of each variant, by seed; variants as configured, then by name."""
-        configured = [name for name in self.config.get("encoders", ()) if isinstance(name, str)]
+        configured = [
+            name
+            for key in ("encoders", "models")
+            for name in self.config.get(key, ())
+            if isinstance(name, str)
+        ]
         rank = {name: place for place, name in enumerate(configured)}
         found: dict[str, list[Trial]] = {}
         for trial in self.trials:
@@ -205,13 +231,16 @@ def _trial_folders(folder: Path) -> list[Path]:
 def _trial(folder: Path) -> Trial:
     record = _json(folder / "record.json", folder, RECORD_KEYS)
     timing = _json(folder / "timing.json", folder, TIMING_KEYS)
+    if record["task"] not in METRICS:
+        raise _broken(folder / "record.json", f"its task is {record['task']!r}", folder)
+    key = METRICS[record["task"]].key
     for part in ("validation", "train", "test", "final"):
-        if not isinstance(record[part], dict) or record[part].get("accuracy") is None:
-            raise _broken(folder / "record.json", f"its {part!r} has no accuracy", folder)
-    return Trial(folder, record, timing, _history(folder))
+        if not isinstance(record[part], dict) or record[part].get(key) is None:
+            raise _broken(folder / "record.json", f"its {part!r} has no {key}", folder)
+    return Trial(folder, record, timing, _history(folder, key))
 
 
-def _history(folder: Path) -> tuple[dict[str, Any], ...]:
+def _history(folder: Path, metric: str) -> tuple[dict[str, Any], ...]:
     path = folder / "history.jsonl"
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
@@ -222,7 +251,7 @@ def _history(folder: Path) -> tuple[dict[str, Any], ...]:
     if not rows:
         raise _broken(path, "it has no rows", folder)
     for row in rows:
-        _check_keys(row, HISTORY_KEYS, path, folder)
+        _check_keys(row, (*HISTORY_KEYS, f"train_{metric}", f"validation_{metric}"), path, folder)
     return tuple(rows)
 
 

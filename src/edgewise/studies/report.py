@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -15,6 +16,8 @@ from edgewise.core import write_atomically, write_json
 from edgewise.studies import figures
 from edgewise.studies.analysis import analyse
 from edgewise.studies.custom import Section, resolve_analyses, run_analysis
+from edgewise.studies.encoder_study import EncoderStudy
+from edgewise.studies.metric import CLASSES
 from edgewise.studies.records import StudyRecords, read_study
 from edgewise.studies.report_text import page, percent, span
 from edgewise.studies.tables import (
@@ -28,13 +31,13 @@ LARGEST_SVG = 300_000
 """Bytes; a larger drawing is put into the page as a PNG."""
 
 CAPTIONS = {
-    "accuracy_overview": "Each variant's test accuracy beside what it costs. The model is the one "
+    "accuracy_overview": "Each variant's test {metric} beside what it costs. The model is the one "
     "that did best on the validation set; the test set chose nothing.",
     "statistical_significance": "Left: how far the variant in the lead is ahead. An interval that "
     "reaches 0 leaves the sign open. Right: p of each pair, adjusted for the number of pairs.",
     "training_curves": "A run that stopped early keeps its last value. A single seed has no band.",
-    "convergence_analysis": "Left: accuracy for the time it took. Right: when the runs were within "
-    "half a point of their best validation accuracy.",
+    "convergence_analysis": "Left: validation {metric} for the time it took. Right: when the runs "
+    "were within half a point of their best validation {metric}.",
     "temporal_patterns": "Top: lengths are cut so that each bin holds about as many test items. "
     "Below: what the encoders learned as functions of time; where there are no events a function "
     "was never asked for anything.",
@@ -92,24 +95,25 @@ def summary_table(analysis: Mapping[str, Any]) -> Table:
     """The summary for a terminal.
 
     Example:
-        >>> study = {"dataset": "digits", "level": 0.95}
+        >>> study = {"dataset": "digits", "level": 0.95, "metric": "accuracy"}
         >>> summary_table({"study": study, "ranking": [], "variants": {}}).row_count
         0
     """
     level = f"{100 * analysis['study']['level']:g} %"
-    title = f"Test accuracy on {analysis['study']['dataset']}, %, with {level} intervals"
+    study = analysis["study"]
+    title = f"Test {study['metric']} on {study['dataset']}, %, with {level} intervals"
     # Narrow enough for a terminal of 80 columns.
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("variant", no_wrap=True)
-    for heading in ("accuracy", "parameters", "s/epoch", "seeds"):
+    for heading in (study["metric"], "parameters", "s/epoch", "seeds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name in analysis["ranking"]:
         entry = analysis["variants"][name]
         seconds = entry["seconds_per_epoch"]
-        accuracy = entry["test_accuracy"]
+        score = entry["test_score"]
         table.add_row(
             name,
-            f"{percent(accuracy['mean'])} ({span(accuracy).replace(' to ', '–')})",
+            f"{percent(score['mean'])} ({span(score).replace(' to ', '–')})",
             f"{entry['parameters']:,}",
             "–" if seconds is None else f"{seconds:.2f}",
             str(len(entry["seeds"])),
@@ -127,18 +131,36 @@ def _write_numbers(records: StudyRecords, analysis: Mapping[str, Any]) -> None:
 
 def _pictures(records: StudyRecords, analysis: Mapping[str, Any]) -> list[Picture]:
     """All figures, in the order of the page."""
+    shown = _shown(analysis)
     made = {
         name: getattr(figures, name)(analysis)
         for name in figures.__all__
-        if name in CAPTIONS and name != "temporal_patterns"
+        if name in shown and name != "temporal_patterns"
     }
+    if "temporal_patterns" in shown:
+        made["temporal_patterns"] = figures.temporal_patterns(analysis, _curves(records))
+    metric = analysis["study"]["metric"]
+    return [_drawn(name, CAPTIONS[name].format(metric=metric), made[name]) for name in shown]
+
+
+def _shown(analysis: Mapping[str, Any]) -> list[str]:
+    """The figures that this study has something to show in; one of encoders has all."""
+    if analysis["study"]["kind"] == EncoderStudy.kind:
+        return list(CAPTIONS)
+    has = {
+        "temporal_patterns": bool(analysis["by_length"]["bins"]),
+        "confusion_matrices": analysis["study"]["task"] == CLASSES,
+        "expert_usage": bool(analysis["experts"]),
+    }
+    return [name for name in CAPTIONS if has.get(name, True)]
+
+
+def _curves(records: StudyRecords) -> dict[str, dict[str, np.ndarray]]:
     # One trial a variant is enough to look at; the first that kept its curves.
-    curves = {
+    return {
         name: next((found for trial in trials if (found := trial.curves())), {})
         for name, trials in records.by_variant.items()
     }
-    made["temporal_patterns"] = figures.temporal_patterns(analysis, curves)
-    return [_drawn(name, caption, made[name]) for name, caption in CAPTIONS.items()]
 
 
 def _own(place: int, section: Section) -> Picture | None:
@@ -174,7 +196,12 @@ def _write_pages(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    content = page(analysis, records.config) | {"pictures": pictures, "own": own}
+    content = page(analysis, records.config) | {
+        "pictures": pictures,
+        "own": own,
+        "has": {picture.name for picture in pictures}.__contains__,
+        "time_title": "Time" if analysis["study"]["kind"] == EncoderStudy.kind else "Length",
+    }
     for name in ("analysis_report.md", "report.html"):
         source = "report.html.j2" if name.endswith("html") else "report.md.j2"
         text = templates.get_template(source).render(content)

@@ -6,26 +6,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgewise.studies.analysis import DEAD_EXPERT
+from edgewise.studies.metric import CLASSES, NUMBERS
 from edgewise.studies.variant import CONVERGED_WITHIN
 from edgewise.studies.verdicts import ALPHA, MIN_SEEDS, too_few_seeds
 
 Cells = list[dict[str, str]]
 
 READING = (
-    "Test accuracy is that of the model chosen on the validation set, as a mean over seeds. The "
+    "Test {metric} is that of the model chosen on the validation set, as a mean over seeds. The "
     "interval says where the mean of many more seeds would be expected. “Last epoch” is "
-    "the accuracy of the weights that training ended with, which nobody chose.",
+    "the {metric} of the weights that training ended with, which nobody chose.",
     f"“Converged at” is the first epoch within {100 * CONVERGED_WITHIN:g} points of the "
-    "run's best validation accuracy. “Wobble” is the standard deviation of the validation "
-    "accuracy over the last third of the epochs, in points. “Gap” is training minus "
-    "validation accuracy at the chosen epoch, in points: large is over-fitted. Seconds are the "
+    "run's best validation {metric}. “Wobble” is the standard deviation of the validation "
+    "{metric} over the last third of the epochs, in points. “Gap” is training minus "
+    "validation {metric} at the chosen epoch, in points: large is over-fitted. Seconds are the "
     "median over epochs on the machine named below.",
+)
+EXPLAINED = (
+    "Explained variance is R² = 1 − mean (y − ŷ)² / var y: 100 % is a perfect prediction, 0 % that "
+    "of the test set's mean, and below 0 it is worse than that.",
 )
 
 METHOD = (
     "All variants see the same training, validation and test items and, for one seed, the same "
     "order of batches. Nothing is chosen on the test set.",
-    "Two variants are compared item by item and seed by seed. The difference in accuracy varies "
+    "Two variants are compared item by item and seed by seed. The difference in {metric} varies "
     "with the seed and with the items that happen to be in the test set; both are counted, as "
     "crossed random effects, in a Student t test with Satterthwaite's degrees of freedom. It "
     "speaks of new seeds and new test items from the same source, not of other training data.",
@@ -48,8 +53,10 @@ def page(analysis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
         "headline": analysis["headline"],
         "facts": _facts(study),
         "notes": analysis["notes"],
-        "reading": READING,
-        "method": METHOD,
+        "metric": study["metric"],
+        "reading": _worded(READING + (EXPLAINED if study["task"] == NUMBERS else ()), study),
+        "method": _worded(METHOD, study),
+        "budget": _budget(analysis),
         "variants": [_variant(n, analysis["variants"][n], study) for n in analysis["ranking"]],
         "pairs": [_pair(pair) for pair in analysis["pairs"]],
         "telling": _telling(analysis),
@@ -68,6 +75,37 @@ def page(analysis: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
         "config": json.dumps(config, indent=2, ensure_ascii=False),
         "columns": columns,
     }
+
+
+def _worded(lines: Sequence[str], study: Mapping[str, Any]) -> list[str]:
+    return [line.format(metric=study["metric"]) for line in lines]
+
+
+def _budget(analysis: Mapping[str, Any]) -> list[str]:
+    """What is equal between the variants: parameters, time."""
+    study, equal = analysis["study"], analysis["equal_time"]
+    sizes = [entry["parameters"] for entry in analysis["variants"].values()]
+    if not sizes:
+        return []
+    lines = [
+        f"Equal parameters: each variant's width was chosen to come closest to "
+        f"{study['budget']:,}; they have {min(sizes):,} to {max(sizes):,}."
+        if study["budget"]
+        else f"The variants have {min(sizes):,} to {max(sizes):,} parameters: sizes were not made "
+        f"equal (--parameters does)."
+    ]
+    ranked = sorted(
+        equal["scores"].items(), key=lambda pair: -math.inf if pair[1] is None else -pair[1]
+    )
+    told = ", ".join(
+        f"{name} {'no epoch yet' if score is None else percent(score) + ' %'}"
+        for name, score in sorted(ranked, key=lambda pair: pair[1] is None)
+    )
+    lines.append(
+        f"Equal time: after the {equal['seconds']:.1f} seconds of training that the quickest "
+        f"variant took, validation {study['metric']} was {told}."
+    )
+    return lines
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -103,9 +141,9 @@ def span(entry: Mapping[str, float | None]) -> str:
 
 
 def _facts(study: Mapping[str, Any]) -> str:
+    what = f"{len(study['classes'])} classes, " if study["task"] == CLASSES else ""
     return (
-        f"Data: {study['dataset']}, {len(study['classes'])} classes, "
-        f"{_count(study['items'], 'test item')}. "
+        f"Data: {study['dataset']}, {what}{_count(study['items'], 'test item')}. "
         f"{_count(len(study['variants']), 'variant')}, {_count(len(study['seeds']), 'seed')}, "
         f"{_count(study['trials'], 'finished trial')}."
     )
@@ -115,9 +153,13 @@ def _variant(name: str, entry: Mapping[str, Any], study: Mapping[str, Any]) -> d
     memory = entry["peak_memory_mb"]
     return {
         "variant": name,
-        "test accuracy %": percent(entry["test_accuracy"]["mean"]),
-        f"{100 * study['level']:g} % interval": span(entry["test_accuracy"]),
-        "last epoch %": percent(entry["final_accuracy"]["mean"]),
+        f"test {study['metric']} %": percent(entry["test_score"]["mean"]),
+        f"{100 * study['level']:g} % interval": span(entry["test_score"]),
+        **{
+            f"{name} %": f"{percent(extra['mean'])} ({span(extra)})"
+            for name, extra in entry["extra"].items()
+        },
+        "last epoch %": percent(entry["final_score"]["mean"]),
         "parameters": f"{entry['parameters']:,}",
         "seeds": str(len(entry["seeds"])),
         "converged at": _number(entry["convergence_epoch"]["mean"], 1),
@@ -174,7 +216,7 @@ def _telling(analysis: Mapping[str, Any]) -> Cells:
         {
             "variant": name,
             "item": str(row["item"]),
-            "events": str(row["length"]),
+            **_length(row, analysis),
             "true class": str(classes[row["label"]]),
             "its answer": str(classes[row["answer"]]),
             "right on its seeds": f"{percent(row['right'], 0)} %",
@@ -190,13 +232,19 @@ def _common(analysis: Mapping[str, Any]) -> Cells:
     return [
         {
             "item": str(row["item"]),
-            "events": str(row["length"]),
+            **_length(row, analysis),
             "true class": str(classes[row["label"]]),
             "most frequent answer": str(classes[row["answer"]]),
             "stated probability": f"{percent(row['probability'], 0)} %",
         }
         for row in analysis["mistakes"]["common"]["items"]
     ]
+
+
+def _length(row: Mapping[str, Any], analysis: Mapping[str, Any]) -> dict[str, str]:
+    """How long the item is, where items differ in that."""
+    known = analysis["by_length"]["bins"]
+    return {analysis["study"]["length"]: str(row["length"])} if known else {}
 
 
 def _common_text(count: int) -> str:

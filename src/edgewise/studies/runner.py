@@ -17,12 +17,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from edgewise.core import EdgewiseError, InputError, read_json, write_atomically, write_json
-from edgewise.data import EventDataset, load_dataset
 from edgewise.export import read_notes
+from edgewise.studies.configure import study_values
 from edgewise.studies.custom import resolve_analyses
-from edgewise.studies.study import SHARED_FREELY, Study, Variant
+from edgewise.studies.encoder_study import EncoderStudy
+from edgewise.studies.study import SHARED_FREELY, AbstractStudy, Variant, check_device
 from edgewise.studies.trial import (
-    MODELS,
     Trial,
     is_finished,
     make_model,
@@ -36,7 +36,7 @@ OnEvent = Callable[[Event], None]
 
 
 def run_study(
-    study: Study,
+    study: AbstractStudy,
     root: str | Path,
     *,
     variants: Sequence[Variant] | None = None,
@@ -64,12 +64,12 @@ def run_study(
     root = Path(root)
     variants = list(study.variants() if variants is None else variants)
     trials = [make_trial(study, v, seed) for seed in range(study.seeds) for v in variants]
-    dataset = load_streams(study)
+    dataset = study.load()
     _check_plan(study, trials[: len(variants)], dataset)
     with _only_one(root):
         _check_folder(study, root)
         waiting = [trial for trial in trials if not is_finished(trial, root)]
-        write_json(root / "config.json", study.as_dict() | {"data_card": dataset.card})
+        write_json(root / "config.json", study_values(study) | {"data_card": dataset.card})
         finished = len(trials) - len(waiting)
         on_event({"kind": "plan", "trials": len(trials), "finished": finished})
         with Log(root / "logs" / "study.log") as log:
@@ -100,32 +100,16 @@ def _keep_best(variant: Variant, root: Path) -> None:
         write_atomically(kept, best.read_bytes())
 
 
-def load_streams(study: Study) -> EventDataset:
-    """The study's data set."""
-    return load_dataset(
-        study.dataset,
-        data_dir=study.data_dir,
-        split_seed=study.split_seed,
-        limit=study.limit or None,
-        **study.dataset_options,
-    )
-
-
-def _check_plan(study: Study, trials: Sequence[Trial], dataset: EventDataset) -> None:
+def _check_plan(study: AbstractStudy, trials: Sequence[Trial], dataset: Any) -> None:
     """Finds what is wrong with the request before anything is written.
 
     Only the request: what a user's own code raises when it is called is that variant's failure.
     """
     resolve_analyses(study.analyses)
-    MODELS.resolve(study.model)
-    try:
-        torch.empty(0, device=study.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device {study.device!r} can't be used here: {reason}") from None
+    check_device(study.device)
     for trial in trials:
         try:
-            make_model(trial, dataset.train)
+            make_model(trial, dataset)
         except InputError:
             raise
         except Exception:  # reported when the trial itself is tried
@@ -145,7 +129,7 @@ def _only_one(root: Path) -> Iterator[None]:
         ) from None
 
 
-def _check_folder(study: Study, root: Path) -> None:
+def _check_folder(study: AbstractStudy, root: Path) -> None:
     """Refuses a folder that holds another study, or something else altogether."""
     path = root / "config.json"
     if not path.exists():
@@ -156,7 +140,7 @@ def _check_folder(study: Study, root: Path) -> None:
                 f"choose another folder for --out"
             )
         return
-    kept, wanted = read_json(path), study.as_dict()
+    kept, wanted = {"study": EncoderStudy.kind} | read_json(path), study_values(study)
     for values in (kept, wanted):
         for name in (*SHARED_FREELY, "data_card"):
             values.pop(name, None)
@@ -184,15 +168,13 @@ class Log:
         self._file.flush()
 
 
-def _run_here(
-    trials: Sequence[Trial], dataset: EventDataset, root: Path, on_event: OnEvent
-) -> None:
+def _run_here(trials: Sequence[Trial], dataset: Any, root: Path, on_event: OnEvent) -> None:
     for trial in trials:
         on_event({"kind": "start", "trial": trial.name, "epochs": trial.study.epochs})
         on_event(_attempt(trial, dataset, root, on_event))
 
 
-def _attempt(trial: Trial, dataset: EventDataset, root: Path, on_event: OnEvent) -> Event:
+def _attempt(trial: Trial, dataset: Any, root: Path, on_event: OnEvent) -> Event:
     """Runs a trial; what goes wrong in it becomes a failure on record, not an exception."""
 
     def report(row: dict[str, Any]) -> None:
@@ -220,7 +202,7 @@ def record_failure(trial: Trial, root: Path, message: str, trace: str) -> None:
         trial.folder(root) / "failure.json",
         {
             "variant": trial.variant.name,
-            "encoder": trial.variant.encoder,
+            "subject": trial.variant.subject,
             "seed": trial.seed,
             "message": message,
             "traceback": trace,
@@ -237,7 +219,9 @@ class _Worker:
     trial: Trial | None = None
 
 
-def _run_in_processes(trials: Sequence[Trial], study: Study, root: Path, on_event: OnEvent) -> None:
+def _run_in_processes(
+    trials: Sequence[Trial], study: AbstractStudy, root: Path, on_event: OnEvent
+) -> None:
     """Hands trials to processes; one that dies costs its own trial only."""
     waiting = deque(trials)
     workers = [_start(study, root) for _ in range(min(study.workers, len(waiting)))]
@@ -260,7 +244,7 @@ def _run_in_processes(trials: Sequence[Trial], study: Study, root: Path, on_even
             worker.process.join()
 
 
-def _start(study: Study, root: Path) -> _Worker:
+def _start(study: AbstractStudy, root: Path) -> _Worker:
     # Spawned, not forked: torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -294,11 +278,11 @@ def _listen(worker: _Worker, root: Path, on_event: OnEvent) -> bool:
     return event["kind"] == "epoch"
 
 
-def _work(connection: Connection, study: Study, root: Path) -> None:
+def _work(connection: Connection, study: AbstractStudy, root: Path) -> None:
     """A worker process: one thread, the data loaded once, trials until the driver is gone."""
     _end_with_parent()
     torch.set_num_threads(1)
-    dataset = load_streams(study)
+    dataset = study.load()
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             trial = connection.recv()

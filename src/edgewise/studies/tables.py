@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgewise.core import write_atomically
+from edgewise.studies.metric import CLASSES, NUMBERS
 from edgewise.studies.records import StudyRecords
 
 SUMMARY_COLUMNS = (
@@ -28,18 +29,29 @@ SUMMARY_COLUMNS = (
     "peak_memory_mb",
 )
 
-PREDICTION_SCHEMA = pa.schema(
-    [
-        ("variant", pa.dictionary(pa.int32(), pa.string())),
-        ("seed", pa.int64()),
-        ("item", pa.int64()),
-        ("label", pa.int32()),
-        ("predicted", pa.int32()),
-        ("length", pa.int32()),
-        ("probability", pa.float32()),
-        ("true_probability", pa.float32()),
-    ]
-)
+_ANSWER = {CLASSES: pa.int32(), NUMBERS: pa.float64()}
+_STATED = {CLASSES: ("probability", "true_probability"), NUMBERS: ()}
+
+
+def prediction_schema(task: str) -> pa.Schema:
+    """The columns of the answers: whose, to which item, and what is right.
+
+    Example:
+        >>> prediction_schema("numbers").names
+        ['variant', 'seed', 'item', 'label', 'predicted', 'length']
+
+    """
+    return pa.schema(
+        [
+            ("variant", pa.dictionary(pa.int32(), pa.string())),
+            ("seed", pa.int64()),
+            ("item", pa.int64()),
+            ("label", _ANSWER[task]),
+            ("predicted", _ANSWER[task]),
+            ("length", pa.int32()),
+            *((name, pa.float32()) for name in _STATED[task]),
+        ]
+    )
 
 
 def summary_rows(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -48,13 +60,13 @@ def summary_rows(analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _summary_row(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    test = entry["test_accuracy"]
+    test = entry["test_score"]
     return {
         "variant": name,
         "parameters": entry["parameters"],
         "seeds": len(entry["seeds"]),
         "best": test["mean"],
-        "final": entry["final_accuracy"]["mean"],
+        "final": entry["final_score"]["mean"],
         "interval_low": test["low"],
         "interval_high": test["high"],
         "convergence_epoch": entry["convergence_epoch"]["mean"],
@@ -115,30 +127,31 @@ def _columns(rows: tuple[Mapping[str, Any], ...]) -> dict[str, list[Any]]:
 
 def write_predictions(records: StudyRecords, path: Path) -> Path:
     """Writes the answers of all trials as Parquet: a row an answer, a row group a variant."""
+    task = records.trials[0].record["task"] if records.trials else CLASSES
+    schema = prediction_schema(task)
 
     def write(temporary: Path) -> None:
-        with pq.ParquetWriter(temporary, PREDICTION_SCHEMA, compression="zstd") as file:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
             for variant in records.by_variant:
-                file.write_table(_answers(records, variant))
+                file.write_table(_answers(records, variant, schema))
 
     return write_atomically(path, write)
 
 
-def _answers(records: StudyRecords, variant: str) -> pa.Table:
+def _answers(records: StudyRecords, variant: str, schema: pa.Schema) -> pa.Table:
     table = records.predictions
     seeds = np.asarray(table.seeds[variant], dtype=np.int64)
     shared = {
         name: np.tile(getattr(table, name), seeds.size) for name in ("item", "label", "length")
     }
     own = {
-        name: getattr(table, name)[variant].ravel()
-        for name in ("predicted", "probability", "true_probability")
+        name: getattr(table, name)[variant].ravel() for name in ("predicted", *_STATED[table.task])
     }
     columns = shared | own | {"seed": np.repeat(seeds, table.item.size)}
     count = columns["seed"].size
     names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), [variant])
     arrays = [
         names if field.name == "variant" else pa.array(columns[field.name]).cast(field.type)
-        for field in PREDICTION_SCHEMA
+        for field in schema
     ]
-    return pa.Table.from_arrays(arrays, schema=PREDICTION_SCHEMA)
+    return pa.Table.from_arrays(arrays, schema=schema)

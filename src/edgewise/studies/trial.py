@@ -8,28 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from edgewise.core import (
-    InputError,
-    Registry,
-    read_json,
-    seeded,
-    stream,
-    write_atomically,
-    write_json,
-)
-from edgewise.data import Batches, EventDataset, EventStreams
-from edgewise.encoders import AbstractTimeEncoder, make_encoder
+from edgewise.core import InputError, read_json, seeded, stream, write_atomically, write_json
 from edgewise.export import save
-from edgewise.layers import KANLinear, MixtureOfExperts
-from edgewise.losses import load_balance, sobolev, total_variation
-from edgewise.models import SequenceClassifier
-from edgewise.studies.study import SHARED_FREELY, Study, Variant
+from edgewise.models import count_parameters
+from edgewise.studies.machine import device_name, forget_peak_memory, peak_memory
+from edgewise.studies.metric import METRICS, NUMBERS
+from edgewise.studies.study import SHARED_FREELY, AbstractStudy, Variant
 from edgewise.train import CSVLog, Evaluation, Run, evaluate, fit
-
-MODELS: Registry = Registry("model")
-MODELS.register("sequence")(SequenceClassifier)
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -45,7 +32,7 @@ class Trial:
 
     """
 
-    study: Study
+    study: AbstractStudy
     variant: Variant
     seed: int
 
@@ -62,11 +49,11 @@ class Trial:
         """All that decides its result; two trials of one folder must agree in it."""
         study = self.study.as_dict()
         for name in SHARED_FREELY:
-            del study[name]
+            study.pop(name, None)
         return {"study": study, "variant": asdict(self.variant), "seed": self.seed}
 
 
-def make_trial(study: Study, variant: Variant, seed: int) -> Trial:
+def make_trial(study: AbstractStudy, variant: Variant, seed: int) -> Trial:
     """A trial of a study, the variant's changes made."""
     return Trial(replace(study, **variant.changes), variant, seed)
 
@@ -96,14 +83,12 @@ def refuse_another(kept: dict[str, Any], wanted: dict[str, Any], root: Path) -> 
         )
 
 
-def run_trial(
-    trial: Trial, dataset: EventDataset, root: Path, report: Report = lambda event: None
-) -> None:
+def run_trial(trial: Trial, dataset: Any, root: Path, report: Report = lambda event: None) -> None:
     """Trains, evaluates and writes one trial; goes on where a killed one stopped.
 
     Args:
         trial: What to train.
-        dataset: The streams.
+        dataset: What the study's ``load`` gave.
         root: The study's folder.
         report: Called with ``{"epoch": …, "validation_accuracy": …}`` after each epoch.
 
@@ -116,20 +101,20 @@ def run_trial(
     write_json(folder / "trial.json", trial.identity())
     (folder / "failure.json").unlink(missing_ok=True)
     start = time.perf_counter()
-    _forget_peak_memory(study.device)
+    forget_peak_memory(study.device)
     model = build_model(trial, dataset)
     device = torch.device(study.device)
-    validation = Batches(dataset.validation, study.batch_size, shuffle=False)
     run = fit(
         model,
-        Batches(dataset.train, study.batch_size, seed=stream(trial.seed, "order")),
-        validation,
-        study.settings(),
+        study.batches(dataset, "train", stream(trial.seed, "order")),
+        study.batches(dataset, "validation"),
+        study.settings(study.task(dataset)),
         seed=trial.seed,
         folder=folder,
-        penalty=_penalty(study, model),
+        loss=study.loss(dataset),
+        penalty=study.penalty(model, dataset),
         on_epoch=(
-            lambda row, model: _add_usage(row, model, dataset.validation),
+            lambda row, model: row.update(_more(study, model, dataset, row)),
             CSVLog(root / "logs" / f"{trial.variant.slug}_seed-{trial.seed}.csv"),
             lambda row, model: report(dict(row)),
         ),
@@ -141,8 +126,8 @@ def run_trial(
         {
             "seconds_per_epoch": run.seconds,
             "seconds": time.perf_counter() - start,
-            "peak_memory_bytes": _peak_memory(study.device),
-            "device": _device_name(device),
+            "peak_memory_bytes": peak_memory(study.device),
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
         },
     )
@@ -151,188 +136,153 @@ def run_trial(
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
-def build_model(trial: Trial, dataset: EventDataset) -> nn.Module:
-    """The trial's model, its clock fitted to the training times."""
-    streams = dataset.train
+def _more(
+    study: AbstractStudy, model: nn.Module, dataset: Any, row: dict[str, Any]
+) -> dict[str, Any]:
+    """What an epoch's row says besides: the explained part of the variance, the use of experts."""
+    more: dict[str, Any] = {}
+    if study.task(dataset) == NUMBERS:
+        for part in ("train", "validation"):
+            spread = float(getattr(dataset, part).targets.double().var(correction=0))
+            more[f"{part}_explained"] = 1 - row[f"{part}_loss"] / spread
+    usage = study.usage(model, dataset, "validation")
+    return more | ({} if usage is None else {"expert_usage": usage})
+
+
+def build_model(trial: Trial, dataset: Any) -> nn.Module:
+    """The trial's model, with what it takes from the training data."""
     with seeded(trial.seed, "init"):
-        model = make_model(trial, streams)
-    times, lengths, _ = streams.batch(torch.arange(len(streams)))
-    encoder = getattr(model, "encoder", None)
-    if isinstance(encoder, AbstractTimeEncoder):
-        encoder.fit_scale(times, torch.arange(times.shape[1]) < lengths.unsqueeze(-1))
+        model = make_model(trial, dataset)
+    trial.study.prepare(model, dataset)
     return model
 
 
-def make_model(trial: Trial, streams: EventStreams) -> nn.Module:
+def make_model(trial: Trial, dataset: Any) -> nn.Module:
     """The trial's model as it is made, of the width that its budget asks for."""
-    width = trial.study.hidden_dim
-    if trial.study.parameters:
-        width = _width_for(trial, streams)
-    return _of_width(trial, streams, width)
-
-
-def _of_width(trial: Trial, streams: EventStreams, width: int) -> nn.Module:
     study = trial.study
-    features = 0 if streams.features is None else streams.features.shape[1]
-    return MODELS.resolve(study.model)(
-        make_encoder(trial.variant.encoder, study.dim, **trial.variant.options),
-        num_classes=streams.num_classes,
-        hidden_dim=width,
-        num_layers=study.num_layers,
-        backbone=study.backbone,
-        dropout=study.dropout,
-        feature_dim=features,
-    )
+    width = _width_for(trial, dataset) if study.parameters else study.hidden_dim
+    return study.make(trial.variant, dataset, width)
 
 
-def _width_for(trial: Trial, streams: EventStreams) -> int:
-    """The backbone's width with which the model comes closest to the budget, by bisection."""
+def _width_for(trial: Trial, dataset: Any) -> int:
+    """The width with which the model comes closest to the budget, by bisection."""
     budget, low, high = trial.study.parameters, 1, 1
 
     def size(width: int) -> int:
         # The random numbers it draws are of no consequence, and must have none.
         with seeded(0, "size"):
-            return count_parameters(_of_width(trial, streams, width))
+            return count_parameters(trial.study.make(trial.variant, dataset, width))
 
     if size(1) > budget:
         raise InputError(
-            f"parameters={budget} is too small a budget for {trial.variant.name}: with a backbone "
-            f"of width 1 it has {size(1)}"
+            f"parameters={budget} is too small a budget for {trial.variant.name}: with a width "
+            f"of 1 it has {size(1)}"
         )
     while size(high) < budget:
         low, high = high, 2 * high
+        if high > _WIDEST:
+            raise InputError(
+                f"parameters={budget} can't be reached by {trial.variant.name}: its width does "
+                f"not change how many it has"
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if size(middle) <= budget else (low, middle)
     return min((low, high), key=lambda width: abs(size(width) - budget))
 
 
-def count_parameters(model: nn.Module) -> int:
-    """How many numbers are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def _penalty(study: Study, model: nn.Module) -> Callable[[nn.Module], Tensor] | None:
-    """The weighted penalties that the model can have; None where it has none."""
-    has = {
-        load_balance: study.balance * _holds(model, MixtureOfExperts),
-        sobolev: study.sobolev * _holds(model, KANLinear),
-        total_variation: study.variation * _holds(model, KANLinear),
-    }
-    terms = [(term, weight) for term, weight in has.items() if weight]
-    if not terms:
-        return None
-    return lambda model: sum(weight * term(model) for term, weight in terms)
-
-
-def _holds(model: nn.Module, kind: type) -> bool:
-    return any(isinstance(m, kind) for m in model.modules())
-
-
-def _add_usage(row: dict[str, Any], model: nn.Module, streams: EventStreams) -> None:
-    usage = expert_usage(model, streams)
-    if usage is not None:
-        row["expert_usage"] = usage
-
-
-def expert_usage(
-    model: nn.Module, streams: EventStreams, at_most: int = 2000
-) -> dict[str, Any] | None:
-    """How the encoder's experts are used on streams, padding left out; None without experts."""
-    encoder = getattr(model, "encoder", None)
-    if not hasattr(encoder, "usage"):
-        return None
-    chosen = torch.linspace(0, len(streams) - 1, min(at_most, len(streams))).long()
-    times, lengths, features = streams.batch(chosen)
-    device = next(model.parameters()).device
-    mask = torch.arange(times.shape[1]) < lengths.unsqueeze(-1)
-    with torch.no_grad():
-        encoder(
-            times.to(device),
-            mask.to(device),
-            None if features is None else features.to(device),
-        )
-    usage = encoder.usage()
-    return {
-        "experts": list(encoder.expert_names),
-        "selected": [round(v, 6) for v in usage["selected"].tolist()],
-        "weight": [round(v, 6) for v in usage["weight"].tolist()],
-        "entropy": round(float(usage["entropy"]), 6),
-    }
+_WIDEST = 1 << 16
 
 
 def _conclude(
-    trial: Trial, model: nn.Module, run: Run, dataset: EventDataset, folder: Path
+    trial: Trial, model: nn.Module, run: Run, dataset: Any, folder: Path
 ) -> dict[str, Any]:
     """Evaluates the chosen model, and the last epoch's; writes what it said and learned."""
     study = trial.study
-
-    def ask(streams: EventStreams) -> Evaluation:
-        batches = Batches(streams, study.batch_size, shuffle=False)
-        return evaluate(model, batches, device=study.device, precision=study.precision)
-
-    test = ask(dataset.test)
-    _write_predictions(folder / "predictions.npz", test, dataset.test)
-    _write_curves(folder / "curves.npz", model, dataset.train)
-    some = torch.linspace(0, len(dataset.train) - 1, min(10_000, len(dataset.train))).long()
+    test = _ask(study, model, dataset, "test")
+    _write_npz(folder / "predictions.npz", _answers(study, dataset, test))
+    curves = study.curves(model, dataset)
+    if curves:
+        _write_npz(folder / "curves.npz", curves)
     record = {
         "variant": trial.variant.name,
-        "encoder": trial.variant.encoder,
+        "subject": trial.variant.subject,
         "options": trial.variant.options,
         "changes": trial.variant.changes,
         "seed": trial.seed,
+        "task": study.task(dataset),
         "parameters": count_parameters(model),
         "encoder_parameters": count_parameters(getattr(model, "encoder", nn.Identity())),
-        "classes": list(dataset.test.classes),
+        "classes": list(getattr(dataset.test, "classes", ())),
         "epochs": run.epochs,
         "best_epoch": run.best_epoch,
         "stopped_early": run.stopped_early,
-        "validation": _score(ask(dataset.validation)),
-        "train": _score(ask(dataset.train.subset(some))),
+        "validation": _score(_ask(study, model, dataset, "validation")),
+        "train": _score(_ask(study, model, _thinned(dataset), "train")),
         "test": _score(test),
-        "expert_usage": expert_usage(model, dataset.test),
+        "extra": {
+            name: _score(_ask(study, model, replace(dataset, test=part), "test"))
+            for name, part in getattr(dataset, "extra", {}).items()
+        },
+        "expert_usage": study.usage(model, dataset, "test"),
     }
     if "_arguments" in vars(model):
-        notes = {"trial": trial.name, "validation": record["validation"]["accuracy"]}
+        notes = {
+            "trial": trial.name,
+            "validation": record["validation"][METRICS[record["task"]].key],
+        }
         save(model, folder / "best.safetensors", notes=notes)
     model.load_state_dict(run.last_state)
-    record["final"] = _score(ask(dataset.test))
+    record["final"] = _score(_ask(study, model, dataset, "test"))
     return record
 
 
+def _thinned(dataset: Any, at_most: int = 10_000) -> Any:
+    """The data set with so many training examples: enough to say how well they are known."""
+    count = len(dataset.train)
+    some = torch.linspace(0, count - 1, min(at_most, count)).long()
+    return replace(dataset, train=dataset.train.subset(some))
+
+
+def _ask(study: AbstractStudy, model: nn.Module, dataset: Any, part: str) -> Evaluation:
+    return evaluate(
+        model,
+        study.batches(dataset, part),
+        study.loss(dataset),
+        device=study.device,
+        precision=study.precision,
+    )
+
+
 def _score(evaluation: Evaluation) -> dict[str, float]:
-    return {"accuracy": evaluation.accuracy, "loss": evaluation.loss}
+    """Accuracy; of numbers the explained part of the variance, R² = 1 - mean (y - ŷ)² / var y."""
+    if evaluation.accuracy is not None:
+        return {"accuracy": evaluation.accuracy, "loss": evaluation.loss}
+    target = evaluation.labels.double()
+    missed = (target - evaluation.predictions.double()).square().mean()
+    explained = 1 - float(missed / target.var(correction=0))
+    return {"explained": explained, "loss": evaluation.loss}
 
 
-def _write_predictions(path: Path, evaluation: Evaluation, streams: EventStreams) -> None:
+def _answers(study: AbstractStudy, dataset: Any, evaluation: Evaluation) -> dict[str, np.ndarray]:
+    """What the model said of each test item."""
+    items = evaluation.items
+    lengths = study.lengths(dataset, "test", items)
+    arrays = {
+        "item": items.numpy(),
+        "length": (torch.zeros_like(items) if lengths is None else lengths).numpy(),
+    }
+    if study.task(dataset) == NUMBERS:
+        numbers = {"label": evaluation.labels, "predicted": evaluation.predictions}
+        return arrays | {name: n.double().squeeze(-1).numpy() for name, n in numbers.items()}
     chosen = evaluation.probabilities.gather(1, evaluation.predictions.unsqueeze(-1))
     truth = evaluation.probabilities.gather(1, evaluation.labels.unsqueeze(-1))
-    arrays = {
-        "item": evaluation.items.numpy(),
+    return arrays | {
         "label": evaluation.labels.numpy(),
         "predicted": evaluation.predictions.numpy(),
-        "length": streams.lengths[evaluation.items].numpy(),
         "probability": chosen.squeeze(-1).float().numpy(),
         "true_probability": truth.squeeze(-1).float().numpy(),
     }
-    _write_npz(path, arrays)
-
-
-def _write_curves(path: Path, model: nn.Module, streams: EventStreams, points: int = 784) -> None:
-    """What each learned function looks like over the training times, and where events lie."""
-    encoder = getattr(model, "encoder", None)
-    if not isinstance(encoder, AbstractTimeEncoder):
-        return
-    times = streams.times
-    grid = torch.linspace(0, 1, points, dtype=torch.float64)
-    grid = float(times.min()) + grid * float(times.max() - times.min())
-    edges = np.linspace(float(grid[0]), float(grid[-1]) or 1.0, points + 1)
-    density = np.histogram(times.double().numpy(), bins=edges)[0]
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        curves = encoder.curves(grid.to(device))
-    arrays = {"time": grid.numpy(), "density": density.astype(np.float64)}
-    _write_npz(path, arrays | {name: c.float().cpu().numpy() for name, c in curves.items()})
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -341,29 +291,6 @@ def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
             np.savez_compressed(file, **arrays)
 
     write_atomically(path, write)
-
-
-def _forget_peak_memory(device: str) -> None:
-    """Starts the count of peak memory anew for this trial, where the system can."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-    elif Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory(device: str) -> int | None:
-    """Bytes: of the GPU's allocator, else of this process (Linux; elsewhere it is not known)."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _through_json(value: Any) -> Any:

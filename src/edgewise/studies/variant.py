@@ -1,18 +1,18 @@
-"""What is said of one variant alone: accuracy, learning, cost, from its trials."""
+"""What is said of one variant alone: its score, learning, cost, from its trials."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from edgewise.studies.metric import CLASSES
 from edgewise.studies.predictions import Predictions
 from edgewise.studies.records import Trial
 from edgewise.studies.statistics import expected_calibration_error, mean_interval
 
 CONVERGED_WITHIN = 0.005
-"""A run has converged at the first epoch that is this close to its best validation accuracy."""
-
-HISTORY = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss")
+"""A run has converged at the first epoch that is this close to its best on validation."""
 
 
 def over_seeds(
@@ -39,32 +39,30 @@ def over_seeds(
     return entry
 
 
-def convergence_epoch(history: Sequence[Mapping[str, Any]]) -> int:
-    """The first epoch whose validation accuracy is within half a point of the run's best.
+def convergence_epoch(scores: Sequence[float]) -> int:
+    """The first epoch, from 1, whose validation score is within half a point of the run's best.
 
     Example:
-        >>> rows = [{"epoch": e + 1, "validation_accuracy": a} for e, a in enumerate([0.5, 0.9, 0.904])]
-        >>> convergence_epoch(rows)
+        >>> convergence_epoch([0.5, 0.9, 0.904])
         2
 
-    """  # noqa: E501
-    best = max(row["validation_accuracy"] for row in history)
-    reached = (r for r in history if r["validation_accuracy"] >= best - CONVERGED_WITHIN)
-    return next(reached)["epoch"]
+    """
+    best = max(scores)
+    return next(e for e, score in enumerate(scores, 1) if score >= best - CONVERGED_WITHIN)
 
 
-def stability(history: Sequence[Mapping[str, Any]]) -> float | None:
-    """Standard deviation of the validation accuracy over the last third of the epochs, at least two.
+def stability(scores: Sequence[float]) -> float | None:
+    """Standard deviation of the validation score over the last third of the epochs, at least two.
 
     Example:
-        >>> stability([{"validation_accuracy": a} for a in (0.1, 0.8, 0.8)])
+        >>> stability([0.1, 0.8, 0.8])
         0.0
 
-    """  # noqa: E501
-    last = max(2, -(-len(history) // 3))
-    if len(history) < 2:
+    """
+    last = max(2, -(-len(scores) // 3))
+    if len(scores) < 2:
         return None
-    return float(np.std([row["validation_accuracy"] for row in history[-last:]], ddof=1))
+    return float(np.std(scores[-last:], ddof=1))
 
 
 def describe(
@@ -73,37 +71,42 @@ def describe(
     """All that is said of one variant alone."""
     first = trials[0].record
     return {
-        "encoder": first["encoder"],
+        "subject": first["subject"],
         "options": first["options"],
         "parameters": first["parameters"],
         "encoder_parameters": first["encoder_parameters"],
         "seeds": [trial.seed for trial in trials],
-        **_accuracies(trials, level),
+        **_scores(trials, level),
         **_learning(trials, level),
         **_cost(trials),
-        "expected_calibration_error": over_seeds(
-            [
-                expected_calibration_error(right, stated)
-                for right, stated in zip(
-                    predictions.correct(name), predictions.probability[name], strict=True
-                )
-            ],
-            level,
-            bounds=(0, 1),
-        ),
+        "expected_calibration_error": _calibration(predictions, name, level),
         "curves": _curves(trials, level),
     }
 
 
-def _accuracies(trials: Sequence[Trial], level: float) -> dict[str, Any]:
-    def each(part: str, what: str) -> list[float | None]:
-        return [trial.record[part].get(what) for trial in trials]
+def _calibration(predictions: Predictions, name: str, level: float) -> dict[str, Any] | None:
+    """How far stated probabilities are from the truth; numbers come without any."""
+    if predictions.task != CLASSES:
+        return None
+    pairs = zip(predictions.correct(name), predictions.probability[name], strict=True)
+    errors = [expected_calibration_error(right, stated) for right, stated in pairs]
+    return over_seeds(errors, level, bounds=(0, 1))
 
+
+def _scores(trials: Sequence[Trial], level: float) -> dict[str, Any]:
+    # Explained variance has no lowest value.
+    bounds = (0.0 if trials[0].record["task"] == CLASSES else -math.inf, 1.0)
     entries = {
-        f"{part}_accuracy": over_seeds(each(part, "accuracy"), level, bounds=(0, 1))
+        f"{part}_score": over_seeds([t.score(part) for t in trials], level, bounds)
         for part in ("test", "final", "validation", "train")
     }
-    return entries | {"test_loss": over_seeds(each("test", "loss"), level)}
+    key = trials[0].metric.key
+    extra = {
+        name: over_seeds([t.record["extra"][name][key] for t in trials], level, bounds)
+        for name in trials[0].record["extra"]
+    }
+    losses = over_seeds([t.record["test"]["loss"] for t in trials], level)
+    return entries | {"extra": extra, "test_loss": losses}
 
 
 def _learning(trials: Sequence[Trial], level: float) -> dict[str, Any]:
@@ -112,16 +115,13 @@ def _learning(trials: Sequence[Trial], level: float) -> dict[str, Any]:
     def each(of: Callable[[Trial], float | None]) -> dict[str, Any]:
         return over_seeds([of(trial) for trial in trials], level)
 
-    def gap(row: Mapping[str, Any]) -> float:
-        return row["train_accuracy"] - row["validation_accuracy"]
-
     return {
-        "overfitting_gap": each(
-            lambda t: t.record["train"]["accuracy"] - t.record["validation"]["accuracy"]
+        "overfitting_gap": each(lambda t: t.score("train") - t.score("validation")),
+        "final_overfitting_gap": each(
+            lambda t: t.learning("train")[-1] - t.learning("validation")[-1]
         ),
-        "final_overfitting_gap": each(lambda t: gap(t.history[-1])),
-        "convergence_epoch": each(lambda t: convergence_epoch(t.history)),
-        "stability": each(lambda t: stability(t.history)),
+        "convergence_epoch": each(lambda t: convergence_epoch(t.learning("validation"))),
+        "stability": each(lambda t: stability(t.learning("validation"))),
         "epochs": each(lambda t: t.record["epochs"]),
         "best_epoch": each(lambda t: t.record["best_epoch"]),
         "stopped_early": sum(bool(trial.record["stopped_early"]) for trial in trials),
@@ -143,9 +143,11 @@ def _curves(trials: Sequence[Trial], level: float) -> dict[str, Any]:
     """Mean and interval at each epoch; a run that stopped early keeps its last value."""
     length = max(len(trial.history) for trial in trials)
     curves: dict[str, Any] = {"epoch": [row["epoch"] for row in longest(trials).history]}
-    for name in HISTORY:
-        rows = [[_number(row[name]) for row in trial.history] for trial in trials]
-        curves[name] = _band(held(rows, length), level)
+    for part in ("train", "validation"):
+        scores = [trial.learning(part) for trial in trials]
+        losses = [[row[f"{part}_loss"] for row in trial.history] for trial in trials]
+        curves[f"{part}_score"] = _band(held(scores, length), level)
+        curves[f"{part}_loss"] = _band(held(losses, length), level)
     seconds = [np.cumsum(trial.timing["seconds_per_epoch"] or [0.0]) for trial in trials]
     curves["seconds"] = held(seconds, length).mean(0).tolist()
     return curves
@@ -154,10 +156,6 @@ def _curves(trials: Sequence[Trial], level: float) -> dict[str, Any]:
 def longest(trials: Sequence[Trial]) -> Trial:
     """The trial that ran for the most epochs."""
     return max(trials, key=lambda trial: len(trial.history))
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else float(value)
 
 
 def held(rows: Sequence[Sequence[float]], length: int) -> np.ndarray:

@@ -83,18 +83,20 @@ def verdict(pair: Mapping[str, Any]) -> str:
 
 def headline(
     ranking: Sequence[str],
-    accuracy: Mapping[str, Mapping[str, Any]],
+    scores: Mapping[str, Mapping[str, Any]],
     lead: Sequence[Mapping[str, Any]],
     dataset: str,
+    metric: str = "accuracy",
 ) -> str:
     """What the study says, in a few plain sentences.
 
     Args:
-        ranking: Variants from the best mean test accuracy down.
-        accuracy: Of each variant ``mean``, ``low`` and ``high`` as fractions (the last two may be
+        ranking: Variants from the best mean test score down.
+        scores: Of each variant ``mean``, ``low`` and ``high`` as fractions (the last two may be
             None).
         lead: Comparisons of the leader with each of the others, in the order of the ranking.
         dataset: Its name.
+        metric: What the score is called.
 
     Example:
         >>> headline(["lete"], {"lete": {"mean": 0.9, "low": None, "high": None}}, [], "digits")
@@ -104,13 +106,13 @@ def headline(
     if not ranking:
         return f"No trial on {dataset} finished, so there is nothing to compare."
     leader = ranking[0]
-    reached = _reached(accuracy[leader])
+    reached = _reached(scores[leader])
     if not lead:
         return (
             f"{leader} reaches {reached} on the test set of {dataset}. "
             f"There is nothing to compare it with."
         )
-    first = f"{leader} has the highest mean test accuracy on {dataset}, {reached}."
+    first = f"{leader} has the highest mean test {metric} on {dataset}, {reached}."
     few = [pair for pair in lead if pair["seeds"] < MIN_SEEDS]
     if len(few) == len(lead):
         most = max(pair["seeds"] for pair in lead)
@@ -153,12 +155,12 @@ def _listing(names: Sequence[str], most: int = 8) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _reached(accuracy: Mapping[str, Any]) -> str:
-    text = f"{100 * accuracy['mean']:.2f} %"
-    if accuracy["low"] is None:
+def _reached(score: Mapping[str, Any]) -> str:
+    text = f"{100 * score['mean']:.2f} %"
+    if score["low"] is None:
         return text
-    ends = f"{100 * accuracy['low']:.2f} to {100 * accuracy['high']:.2f}"
-    return f"{text} ({_level(accuracy)} interval {ends})"
+    ends = f"{100 * score['low']:.2f} to {100 * score['high']:.2f}"
+    return f"{text} ({_level(score)} interval {ends})"
 
 
 def _level(of: Mapping[str, Any]) -> str:

@@ -6,9 +6,10 @@ from edgewise.train.history import best_epoch, read_history, write_history
 from edgewise.train.logs import CSVLog
 from edgewise.train.loop import fit
 from edgewise.train.mlx_loop import train_mlx
+from edgewise.train.parameter_names import activation_parameters, matching
 from edgewise.train.progress import ProgressBar
 from edgewise.train.run import Run
 from edgewise.train.settings import Settings
 from edgewise.train.source import Batch, Source
 from edgewise.train.step import Step
-from edgewise.train.unfreeze import Unfreezing, activation_parameters, first_epochs
+from edgewise.train.unfreeze import Unfreezing, first_epochs

@@ -19,6 +19,7 @@ from edgewise.train.schedule import learning_rate
 from edgewise.train.settings import Settings
 from edgewise.train.source import Source, check_source, is_integer, place
 from edgewise.train.step import Penalty, Step, Stepper, groups
+from edgewise.train.unfreeze import Unfreezing
 
 OnEpoch = Callable[[Row, nn.Module], None]
 OnBatch = Callable[[Step], None]
@@ -99,6 +100,8 @@ def fit(
     _check(train, validation, settings, seed)
     device = place(model, device)
     state = State(model, Stepper(model, settings, loss, penalty, device))
+    if settings.unfreeze:
+        train = Unfreezing(train, model, settings.unfreeze)
     keeper = Keeper(Path(folder), identify(model, len(train), settings, seed)) if folder else None
     if keeper:
         keeper.resume(state)
@@ -205,6 +208,9 @@ def _finish(state: State) -> Run:
     last = copy_state(state.model)
     state.model.load_state_dict(state.best)
     state.model.eval()
+    for parameter in state.stepper.parameters:
+        # Whatever the schedule of unfreezing left frozen.
+        parameter.requires_grad_(True)
     return Run(
         history=history,
         best_epoch=best_epoch(history, settings.select),

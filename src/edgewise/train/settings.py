@@ -1,7 +1,8 @@
 """How a run is trained: a few numbers and words, checked when they are written down."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edgewise.core import InputError, did_you_mean
 
@@ -30,6 +31,10 @@ class Settings:
             ``"float16"`` run the forward pass under autocast, float16 with loss scaling.
         patience: Epochs without a better validation after which training stops; 0 is never.
         select: What "better" means on the validation set: ``"accuracy"`` or ``"loss"``.
+        rates: For names of parameters, a factor on the learning rate; see
+            `edgewise.train.matching` for the names.
+        unfreeze: For names of parameters, the first epoch in which they learn; see
+            `edgewise.train.Unfreezing`.
 
     Raises:
         InputError: If a value makes no sense.
@@ -55,6 +60,8 @@ class Settings:
     precision: str = "float32"
     patience: int = 0
     select: str = "accuracy"
+    rates: Mapping[str, float] = field(default_factory=dict)
+    unfreeze: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, least in _WHOLE.items():
@@ -65,6 +72,10 @@ class Settings:
             value = getattr(self, name)
             if value not in known:
                 raise InputError(f"unknown {name} {value!r}: {did_you_mean(value, known)}")
+        for pattern, factor in self.rates.items():
+            _check_real(f"rates[{pattern!r}]", factor, lambda x: x > 0, "a factor above 0")
+        for pattern, epoch in self.unfreeze.items():
+            _check_whole(f"unfreeze[{pattern!r}]", epoch, 1)
 
 
 _WHOLE = {"epochs": 1, "plateau_patience": 0, "accumulation": 1, "patience": 0}

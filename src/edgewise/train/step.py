@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from edgewise.core import InputError, RunError
 from edgewise.train.evaluate import Loss, autocast, name_items
+from edgewise.train.parameter_names import matching
 from edgewise.train.settings import Settings
 from edgewise.train.source import Batch, is_classification
 
@@ -76,13 +78,15 @@ class Stepper:
 
     Args:
         model: Called as ``model(*batch.inputs)``.
-        settings: Weight decay, clipping and precision are read from it.
+        settings: Weight decay, clipping, precision and factors on the learning rate are read from
+            it.
         loss: ``loss(prediction, target)``, the mean over the batch's examples.
         penalty: ``penalty(model)``, added to the loss; called right after the forward pass.
         device: Where the model is.
 
     Raises:
-        InputError: If the model has nothing to train.
+        InputError: If the model has nothing to train, or an entry of ``settings.rates`` fits no
+            parameter.
 
     """
 
@@ -100,10 +104,7 @@ class Stepper:
         if not self.parameters:
             raise InputError("the model has no parameter that requires a gradient: nothing to fit")
         self.optimiser = torch.optim.AdamW(
-            [
-                {"params": [p for p in self.parameters if p.ndim >= 2]},
-                {"params": [p for p in self.parameters if p.ndim < 2], "weight_decay": 0.0},
-            ],
+            parameter_groups(model, settings),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
@@ -138,7 +139,7 @@ class Stepper:
         *rows, (norm,) = _to_lists([*measured, norm.detach()[None]])
         self._check(rows, norm, group, epoch, first)
         for parameters in self.optimiser.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = rate * parameters["factor"]
         self.scaler.step(self.optimiser)
         self.scaler.update()
         losses, penalties, correct = zip(*rows, strict=True)
@@ -186,6 +187,27 @@ class Stepper:
         raise RunError(
             f"the gradient norm is {norm} in epoch {epoch}, {which} ({items}): {_REMEDY}"
         )
+
+
+def parameter_groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+    """What learns at one rate with one decay: matrices, then vectors, for each factor on the rate.
+
+    Example:
+        >>> groups = parameter_groups(ew.models.KAN([2, 1]), Settings(rates={"activations": 0.1}))
+        >>> [(len(group["params"]), group["factor"]) for group in groups]
+        [(1, 1.0), (1, 1.0), (1, 0.1), (0, 0.1)]
+
+    """
+    factors = matching(model, settings.rates, "rates")
+    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    found: list[dict[str, Any]] = []
+    for factor in dict.fromkeys([1.0, *map(float, factors.values())]):
+        those = [p for n, p in named.items() if float(factors.get(n, 1.0)) == factor]
+        matrices = [p for p in those if p.ndim >= 2]
+        vectors = [p for p in those if p.ndim < 2]
+        found.append({"params": matrices, "factor": factor})
+        found.append({"params": vectors, "factor": factor, "weight_decay": 0.0})
+    return found
 
 
 _REMEDY = "look at these items, lower the learning rate or use precision float32"

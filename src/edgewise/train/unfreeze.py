@@ -1,29 +1,12 @@
 """Gradual unfreezing: some parameters wait for their epoch while the others learn."""
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 
 from torch import nn
 
-from edgewise.bases import AbstractBasis
-from edgewise.core import InputError, did_you_mean
-from edgewise.layers.conv import AbstractKANConv
-from edgewise.layers.group_rational import GroupRational
-from edgewise.layers.kaf import KAF
-from edgewise.layers.kernel_activation import KernelActivation
-from edgewise.layers.linear import KANLinear
+from edgewise.core import InputError
+from edgewise.train.parameter_names import matching
 from edgewise.train.source import Batch, Source
-
-ACTIVATIONS = "activations"
-"""The word for all parameters that shape functions."""
-
-_OWN: dict[type[nn.Module], tuple[str, ...]] = {
-    KANLinear: ("coefficients",),
-    AbstractKANConv: ("coefficients",),
-    KernelActivation: ("w", "b", "d"),
-    KAF: ("alpha", "u"),
-    GroupRational: ("a",),
-}
 
 
 class Unfreezing:
@@ -39,8 +22,8 @@ class Unfreezing:
         model: The model that is trained on them.
         schedule: For names of parameters, the first epoch (from 1) in which they learn. A name may
             have ``*`` in it, and ``"activations"`` stands for all that shapes functions
-            (:func:`activation_parameters`). The last entry that fits a parameter counts; one that
-            none fits learns from the beginning.
+            (:func:`~edgewise.train.activation_parameters`). The last entry that fits a parameter
+            counts; one that none fits learns from the beginning.
 
     Raises:
         InputError: If an entry fits no parameter, an epoch is no whole number of at least 1,
@@ -95,42 +78,10 @@ def first_epochs(model: nn.Module, schedule: Mapping[str, int]) -> dict[str, int
         {'layers.0.coefficients': 4, 'layers.0.base_weight': 4, 'layers.0.bias': 1}
 
     """
-    names = [name for name, _ in model.named_parameters()]
-    found: dict[str, int] = {}
     for pattern, epoch in schedule.items():
         if type(epoch) is not int or epoch < 1:
             raise InputError(
                 f"the schedule's epoch for {pattern!r} must be a whole number of at least 1, "
                 f"got {epoch!r}"
             )
-        fitting = [name for name in names if fnmatchcase(name, pattern)]
-        if pattern == ACTIVATIONS:
-            fitting = activation_parameters(model)
-        if not fitting:
-            known = did_you_mean(pattern, [ACTIVATIONS, *names])
-            raise InputError(f"no parameter fits {pattern!r} in the schedule: {known}")
-        found |= dict.fromkeys(fitting, epoch)
-    return found
-
-
-def activation_parameters(model: nn.Module) -> list[str]:
-    """The names of the parameters that shape functions, in the model's order.
-
-    They are the coefficients of KAN layers, all that a basis learns, the slopes and shifts of a
-    `KernelActivation`, and what a `KAF` or a `GroupRational` learns. Heights, base weights and
-    biases are not among them: those are what an ordinary layer has, too.
-
-    Example:
-        >>> activation_parameters(ew.models.KAN([2, 1], ew.bases.Rational()))
-        ['layers.0.coefficients', 'layers.0.basis.b']
-
-    """
-    found = set()
-    for path, module in model.named_modules():
-        prefix = f"{path}." if path else ""
-        for kind, names in _OWN.items():
-            if isinstance(module, kind):
-                found |= {f"{prefix}{name}" for name in names}
-        if isinstance(module, AbstractBasis):
-            found |= {f"{prefix}{name}" for name, _ in module.named_parameters()}
-    return [name for name, _ in model.named_parameters() if name in found]
+    return matching(model, schedule, "the schedule")
