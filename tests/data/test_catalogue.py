@@ -38,7 +38,7 @@ def test_is_present(tmp_path):
         is_present("mnits", tmp_path)
     assert str(caught.value) == (
         "unknown data set 'mnits': did you mean 'mnist'? "
-        "(known: digits, mnist, fashion_mnist, nmnist)"
+        "(known: digits, mnist, fashion_mnist, nmnist, imdb, rt-polarity)"
     )
 
 

@@ -156,5 +156,5 @@ def test_batches_of_rows_hold_each_row_once_in_an_order_of_seed_and_epoch():
     epochs = [[b.items.tolist() for b in batches.epoch(e)] for e in (1, 1, 2)]
     assert epochs[0] == epochs[1] != epochs[2]
     assert [len(b) for b in epochs[0]] == [4, 4, 2]
-    assert sorted(sum(epochs[2], [])) == list(range(10))
+    assert sorted(item for batch in epochs[2] for item in batch) == list(range(10))
     assert isinstance(FUNCTIONS.resolve("sum")(), TestFunction)

@@ -9,9 +9,8 @@ import torch
 
 import edgewise as ew
 from edgewise.core import InputError, MissingExtraError
-from edgewise.data import Batches, text
-from edgewise.data.text import TextDataset, Texts, load_texts
-from edgewise.data.text_sources import TEXT_SOURCES
+from edgewise.data import SOURCES, Batches, text
+from edgewise.data.text import TEXTS, TextDataset, Texts, load_texts
 from edgewise.data.tokeniser import Tokeniser
 from edgewise.data.tokens import Tokens, tokenise
 from edgewise.models.text import TextClassifier
@@ -100,7 +99,7 @@ def test_a_data_set_of_the_users_own(monkeypatch):
 
 
 def test_sources_say_what_a_reader_must_know():
-    for source in TEXT_SOURCES.values():
+    for source in (SOURCES[name] for name in TEXTS):
         assert all(source.card.values())
         assert source.obtain
         for file in source.files:

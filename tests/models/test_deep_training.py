@@ -11,7 +11,7 @@ from edgewise.models import KAN
 WIDTHS = [2, *[10] * 9, 1]
 
 
-def train(basis, precision, steps=45):
+def train(basis, precision, steps=60):
     """The losses of Adam at its own rate; the first layer is dense, and so in half precision."""
     with seeded(0, "deep"):
         model = torch.nn.Sequential(torch.nn.Linear(2, 2), KAN(WIDTHS, basis))

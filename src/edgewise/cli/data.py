@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from edgewise.data import SOURCES, fetch, is_present
+from edgewise.data import FUNCTIONS, SOURCES, TABLES, fetch, is_present
 from edgewise.data import data_dir as folder_of
 
 DataDir = Annotated[
@@ -22,9 +22,17 @@ app = App(name="data")
 @app.command(name="list")
 def show(*, data_dir: DataDir = None) -> int:
     """Lists the data sets and whether they are here."""
-    table = Table("name", "here", "what", title=f"Data sets in {folder_of(data_dir)}")
+    table = Table("name", "as", "here", "what", title=f"Data sets in {folder_of(data_dir)}")
     for name, source in SOURCES.items():
-        table.add_row(name, "yes" if is_present(name, data_dir) else "no", source.title)
+        here = "yes" if is_present(name, data_dir) else "no"
+        table.add_row(name, source.kind, here, source.title)
+    for name in TABLES:
+        table.add_row(name, "table", "yes", "a table that comes with scikit-learn")
+    pmlb = sorted((folder_of(data_dir) / "tabular").glob("*.tsv.gz"))
+    for path in pmlb:
+        table.add_row(path.name.removesuffix(".tsv.gz"), "table", "yes", "a table of PMLB")
+    for name in FUNCTIONS:
+        table.add_row(name, "function", "yes", FUNCTIONS.resolve(name)().about)
     Console().print(table)
     return 0
 

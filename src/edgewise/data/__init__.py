@@ -18,6 +18,5 @@ from edgewise.data.streams import EventStreams
 from edgewise.data.table import load_table
 from edgewise.data.tabular import TABLES, Table, load_tabular
 from edgewise.data.text import TEXTS, TextDataset, Texts, load_texts
-from edgewise.data.text_sources import TEXT_SOURCES
 from edgewise.data.tokeniser import Tokeniser
 from edgewise.data.tokens import Tokens, tokenise

@@ -21,7 +21,8 @@ class Source:
     """A data set's terms and files.
 
     ``mirrors`` are the URLs to which a file's name is added; without one, ``obtain`` says in words
-    how to come by the files.
+    how to come by the files. They lie in ``folder`` of the data folder, by default the data set's
+    name. ``kind`` says what it can be used as.
     """
 
     title: str
@@ -31,6 +32,8 @@ class Source:
     files: tuple[RemoteFile, ...] = ()
     mirrors: tuple[str, ...] = ()
     obtain: str = ""
+    folder: str = ""
+    kind: str = "events, images"
 
     @property
     def card(self) -> dict[str, str]:
@@ -94,6 +97,7 @@ SOURCES = {
         ),
     ),
     "nmnist": Source(
+        kind="events",
         title="N-MNIST, MNIST digits seen by a moving event camera, 34 × 34",
         homepage="https://www.garrickorchard.com/datasets/n-mnist",
         licence="CC BY-SA 4.0",
@@ -107,6 +111,49 @@ SOURCES = {
             ),
         ),
         obtain="unpack Train and Test from https://www.garrickorchard.com/datasets/n-mnist there",
+    ),
+    "imdb": Source(
+        kind="text",
+        title="IMDB reviews, negative and positive, 25 000 + 25 000",
+        homepage="https://ai.stanford.edu/~amaas/data/sentiment/",
+        licence="none stated by the authors; for research use",
+        citation="A. L. Maas, R. E. Daly, P. T. Pham, D. Huang, A. Y. Ng, C. Potts (2011). "
+        "Learning word vectors for sentiment analysis. ACL.",
+        files=(
+            RemoteFile(
+                "imdb_train.tsv.gz",
+                12885546,
+                "e5141e05321f5d563081f5bebb8667450c1dc8a391ba75799e961e91cbabbcce",
+            ),
+            RemoteFile(
+                "imdb_test.tsv.gz",
+                12580429,
+                "cefc392d3c01462eee180d22609c7a0a431bd629785b5b52afa9c0c6035e509a",
+            ),
+        ),
+        obtain="write aclImdb's reviews as lines of label, rating, id and text, with tabs between",
+    ),
+    "rt-polarity": Source(
+        kind="text",
+        title="Sentences from film reviews, negative and positive, 5 331 + 5 331",
+        homepage="https://www.cs.cornell.edu/people/pabo/movie-review-data/",
+        licence="none stated by the authors; for research use",
+        citation="B. Pang, L. Lee (2005). Seeing stars: exploiting class relationships for "
+        "sentiment categorization with respect to rating scales. ACL.",
+        files=(
+            RemoteFile(
+                "rt-polarity.neg",
+                612506,
+                "2d11cfbc790f1cd96d78339f41ce53ced1efa83cd22d37d6788fa3fe3d17e2fd",
+            ),
+            RemoteFile(
+                "rt-polarity.pos",
+                626395,
+                "4134882974a28d0c7b5151256f0e33a6169984ee7372c279e673f1114f475d58",
+            ),
+        ),
+        folder="sentiment",
+        obtain="convert the files of sentence polarity dataset v1.0 to UTF-8",
     ),
 }
 
@@ -141,7 +188,7 @@ def locate(name: str, file: str, data_dir: str | Path | None = None) -> Path:
         way = f"run `edgewise data fetch {name}`" if source.mirrors else source.obtain
         raise InputError(
             f"the data set {name!r} needs the file {path}, which is not there: {way}, or set "
-            f"--data-dir or EDGEWISE_DATA to the folder that has {name}/"
+            f"--data-dir or EDGEWISE_DATA to the folder that has {path.parent.name}/"
         )
     return path
 
@@ -154,8 +201,8 @@ def is_present(name: str, data_dir: str | Path | None = None) -> bool:
         True
 
     """
-    folder = _folder(name, data_dir)
-    return all((folder / file.name).is_file() for file in find_source(name).files)
+    source = find_source(name)
+    return all((_folder(name, data_dir) / file.name).is_file() for file in source.files)
 
 
 def find_source(name: str) -> Source:
@@ -171,4 +218,4 @@ def find_source(name: str) -> Source:
 
 
 def _folder(name: str, explicit: str | Path | None) -> Path:
-    return data_dir(explicit) / name
+    return data_dir(explicit) / (SOURCES[name].folder or name)

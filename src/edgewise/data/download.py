@@ -31,7 +31,7 @@ def fetch(name: str, folder: str | Path | None = None, progress: bool = False) -
     source = find_source(name)
     if not source.files:
         raise InputError(f"the data set {name!r} needs no download: it comes with scikit-learn")
-    into = data_dir(folder) / name
+    into = data_dir(folder) / (source.folder or name)
     if not source.mirrors:
         raise InputError(
             f"the data set {name!r} can't be downloaded by Edgewise: {source.obtain} ({into})"

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from edgewise.core import InputError, Registry
-from edgewise.data.catalogue import data_dir
+from edgewise.data.catalogue import SOURCES, locate
 from edgewise.data.splits import PARTS, stratified_split
-from edgewise.data.text_sources import TEXT_SOURCES
 
 _OPINIONS = ("negative", "positive")
 _HELD_OUT = 2500
@@ -169,16 +168,7 @@ def rt_polarity(data_dir: str | Path | None = None, split_seed: int = 0) -> Text
 
 
 def _paths(name: str, explicit: str | Path | None) -> list[Path]:
-    source, folder = TEXT_SOURCES[name], data_dir(explicit)
-    paths = [folder / file.name for file in source.files]
-    for path in paths:
-        if not path.is_file():
-            raise InputError(
-                f"the data set {name!r} needs the file {path}, which is not there: "
-                f"{source.obtain}, or set --data-dir or EDGEWISE_DATA to the folder that has "
-                f"{path.parent.name}/"
-            )
-    return paths
+    return [locate(name, file.name, explicit) for file in SOURCES[name].files]
 
 
 def _rows(path: Path) -> list[tuple[int, str]]:
@@ -213,7 +203,7 @@ def _texts(rows: Sequence[tuple[int, str]]) -> Texts:
 def _described(name: str, parts: Sequence[Texts], more: dict[str, Any]) -> TextDataset:
     named = dict(zip(PARTS, parts, strict=True))
     sizes = {part: len(texts) for part, texts in named.items()}
-    card = {"name": name, **TEXT_SOURCES[name].card, **more, "sizes": sizes}
+    card = {"name": name, **SOURCES[name].card, **more, "sizes": sizes}
     return TextDataset(**named, name=name, card=card)
 
 
