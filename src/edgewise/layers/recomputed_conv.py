@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.func import functional_call
 
+from edgewise.kernels.spline import closed_form
 from edgewise.layers.expanded_conv import (
     Formula,
     coefficients_of,
@@ -61,6 +62,10 @@ def recomputed_conv(
     if _must_be_plain((x, *weights, *basis.parameters())):
         return expanded_conv(x, kernel_of(coefficients), base_weight, bias, basis, formula)
     state = {**dict(basis.named_parameters()), **dict(basis.named_buffers())}
+    spline = getattr(basis, "spline", None)
+    wide = torch.promote_types(x.dtype, coefficients.dtype)
+    if spline is not None and closed_form(spline) and wide in (torch.float32, torch.float64):
+        formula = formula._replace(spline=spline)
     return _Recomputed.apply(formula, basis, tuple(state), x, *weights, *state.values())
 
 
@@ -120,7 +125,7 @@ def _differentiable_gradients(
     # A view stays attached to its input, yet the derivatives taken here end at it.
     ends = [None if t is None else t.view_as(t) for t in inputs]
     x, coefficients, base_weight, bias, *state = ends
-    basis = _bound(basis, names, state)
+    basis, formula = _bound(basis, names, state), formula._replace(spline=None)
     y = expanded_conv(x, kernel_of(coefficients), base_weight, bias, basis, formula)
     return _gradients([y], [grad_y], ends, needed, create_graph=True)
 
