@@ -18,10 +18,11 @@ class SFN(CurvedOptimizer):
         p = -(|H| + μ)^{-1} g = -\sum_i q_i \frac{q_i^\top g}{|λ_i| + μ},
         \qquad z \leftarrow z + \mathrm{lr} \cdot p
 
-    (arXiv 1406.2572, alg. 1.) Newton's method is drawn to saddles; with |λ| it is driven off them.
-    λ and q are all of a Hessian in closed form, else what ``rank`` steps of Lanczos from g see of
-    it. μ, relative to the largest |λ|, follows the gain ratio (see `Damping`). At a saddle that the
-    gradient does not see, a small step along the most negative curvature begins the way down.
+    (arXiv 1406.2572, alg. 1.) Newton's method is drawn to saddles; with :math:`|λ|` it is driven
+    off them. λ and q are all of a Hessian in closed form, else what ``rank`` steps of Lanczos from
+    g see of it. μ, relative to the largest :math:`|λ|`, follows the gain ratio (see `Damping`). At
+    a saddle that the gradient does not see, a small step along the most negative curvature begins
+    the way down.
 
     Args:
         params: Parameters or groups, float64 or float32; a group may set its ``scale``.

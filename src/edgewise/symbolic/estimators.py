@@ -26,6 +26,8 @@ from edgewise.symbolic.layer import SPLINE, SymbolicLayer, blank_splines
 from edgewise.symbolic.network import SymbolicKAN
 from edgewise.symbolic.polish import polish
 
+_LAST_STEPS = 5
+"""Steps on all rows once the smoothness is chosen."""
 _MOST_FOR_LM = 1500
 """Networks with more constants are trained by L-BFGS."""
 
@@ -170,7 +172,8 @@ class KANRegressor(RegressorMixin, _KANEstimator):
     """A KAN for tables with one or several numbers to predict.
 
     Splines are smoothed by a penalty on their second differences, which is relaxed step by step;
-    the network that does best on held-out rows is kept. ``formula_`` is looked for on demand.
+    the network that does best on held-out rows is kept, and with few parameters takes some last
+    steps on all rows. ``formula_`` is looked for on demand.
 
     Args:
         hidden: Units of each hidden layer.
@@ -246,25 +249,21 @@ class KANRegressor(RegressorMixin, _KANEstimator):
             model, lambda: _squared(model, x[held], t[held], None if w is None else w[held])
         )
         if len(Coordinates(model).read()) <= _MOST_FOR_LM:
-            for strength in self.smoothness:
-                penalty = _smooth(model, float(strength))
-                polish(
-                    model,
-                    x[rows],
-                    t[rows],
-                    steps=self.max_iter,
-                    patience=3,
-                    penalty=penalty,
-                    weight=None if w is None else w[rows],
-                    give_up=lambda *_: keeper.look(),
-                )
+            part = (x[rows], t[rows], None if w is None else w[rows])
+            for keeper.strength in map(float, self.smoothness):
+                _by_lm(model, *part, keeper.strength, self.max_iter, keeper.look)
                 if keeper.since > 2 * self.max_iter:
                     break
+            best = keeper.best()
+            if len(rows) < len(x):
+                # The rows that chose the smoothness have not been learned from.
+                _by_lm(best, x, t, w, keeper.chosen, _LAST_STEPS, lambda: False)
         else:
             loss = lambda: _squared(model, x[rows], t[rows], None if w is None else w[rows])  # noqa: E731
             _by_lbfgs(model, loss, self.smoothness, self.max_iter, keeper)
+            best = keeper.best()
         self.n_iter_ = keeper.looks
-        return keeper.best()
+        return best
 
     def predict(self, X: Any) -> np.ndarray:
         """What the network gives for each row."""
@@ -409,7 +408,7 @@ class _Keeper:
 
     def __init__(self, model: SymbolicKAN, loss: Callable[[], Tensor]) -> None:
         self.model, self.loss, self.since, self.looks = model, loss, 0, 0
-        self.least = math.inf
+        self.least, self.strength, self.chosen = math.inf, 0.0, 0.0
         self.state = copy.deepcopy(model.state_dict())
 
     @torch.no_grad()
@@ -419,7 +418,7 @@ class _Keeper:
         self.since += 1
         self.looks += 1
         if loss < self.least:
-            self.least, self.since = loss, 0
+            self.least, self.since, self.chosen = loss, 0, self.strength
             self.state = copy.deepcopy(self.model.state_dict())
         return False
 
@@ -460,6 +459,21 @@ def _smooth(model: SymbolicKAN, strength: float) -> Callable[[Tensor], Tensor]:
         blocks += [block] * layer.in_features
     Q = strength * torch.block_diag(*blocks) / len(model.layers)
     return lambda theta: Q
+
+
+def _by_lm(
+    model: SymbolicKAN,
+    x: Tensor,
+    t: Tensor,
+    w: Tensor | None,
+    strength: float,
+    steps: int,
+    look: Callable[[], bool],
+) -> None:
+    """Trains by Levenberg–Marquardt at one strength of the penalty, watched after each step."""
+    penalty = _smooth(model, strength)
+    options = {"steps": steps, "patience": 3, "penalty": penalty, "weight": w}
+    polish(model, x, t, **options, give_up=lambda *_: look())
 
 
 def _by_lbfgs(
