@@ -58,8 +58,9 @@ def draw_spectrum(density: Density, title: str = "Eigenvalues of the Hessian") -
     ax.set_ylabel("eigenvalues in a bin")
     for value in density.outliers[:50].tolist():
         ax.axvline(value, ymax=0.05, color=COLOURS[1], lw=1)
+    band = "; band: ± 2 standard errors over the probes" if len(density.nodes) else ""
     ax.set_xlabel(
-        f"λ (linear within ±{bins.scale:.1g}; ticks: known one by one)\n{_made_of(density)}"
+        f"λ (linear within ±{bins.scale:.1g}; ticks: known one by one)\n{_made_of(density)}{band}"
     )
     return figure
 

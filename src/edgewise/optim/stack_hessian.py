@@ -83,9 +83,14 @@ def _weights(paths: dict, bends: dict, f2: Tensor, l: int, k: int) -> Float[Tens
 def _gram(A: Tensor, B: Tensor, weights: Tensor) -> Tensor:
     """Σ_n weights[n, o, q] A[n, f] B[n, g] as the matrix of (f, o) by (g, q)."""
     N, O, Q = weights.shape
-    product = (A.unsqueeze(2) * weights.reshape(N, 1, O * Q)).reshape(N, -1).T @ B
-    shape = (A.shape[1], O, Q, B.shape[1])
-    return product.view(shape).permute(0, 1, 3, 2).reshape(A.shape[1] * O, B.shape[1] * Q)
+    F, G = A.shape[1], B.shape[1]
+    weights = weights.reshape(N, O * Q)
+    # The smaller of two products of all samples decides how long it takes.
+    if G < O * Q:
+        product = (A.unsqueeze(2) * B.unsqueeze(1)).view(N, F * G).T @ weights
+        return product.view(F, G, O, Q).permute(0, 2, 1, 3).reshape(F * O, G * Q)
+    product = (A.unsqueeze(2) * weights.unsqueeze(1)).view(N, -1).T @ B
+    return product.view(F, O, Q, G).permute(0, 1, 3, 2).reshape(F * O, G * Q)
 
 
 def _cross(A: Tensor, G: Tensor, dA: Tensor, later: Trace, p: Tensor) -> Tensor:
