@@ -1,5 +1,6 @@
 import json
 import struct
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from edgewise.models.sequence import BACKBONES
 
 TIMES = (1.7e9 + torch.arange(24.0, dtype=torch.float64).view(4, 6) ** 2).contiguous()
 LENGTHS = torch.tensor([6, 4, 1, 0])
+DATA = Path(__file__).parent / "data"
 
 
 def make(encoder="kmote", backbone="lstm", **options):
@@ -265,3 +267,71 @@ def test_a_flipped_bit_is_noticed(path):
     with pytest.raises(InputError) as caught:
         ew.load(path)
     assert str(caught.value) == f"{path} is damaged: its weights are not those that were saved"
+
+
+def test_a_digit_of_the_recipe_that_changed_is_noticed(path):
+    ew.save(ew.models.KAN([2, 3, 1], ew.bases.BSpline(domain=(0.0, 4.0))), path, {"rmse": 0.5})
+    whole = path.read_bytes()
+    for old, new in ((b"4.0", b"5.0"), (b"0.5", b"0.4")):
+        path.write_bytes(whole.replace(old, new, 1))
+        for read in (ew.load, read_notes):
+            with pytest.raises(InputError) as caught:
+                read(path)
+            assert str(caught.value) == (
+                f"{path} is damaged: its recipe or notes are not those that were saved"
+            )
+
+
+def test_any_flipped_bit_is_noticed_or_changes_nothing(path):
+    model, x = ew.models.KAN([1, 2]), torch.rand(3, 1)
+    expected = model(x)
+    ew.save(model, path, {"seed": 1})
+    whole = path.read_bytes()
+    draw = torch.Generator().manual_seed(0)
+    for bit in torch.randperm(8 * len(whole), generator=draw)[:400].tolist():
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            again = ew.load(path)
+        except InputError:
+            continue
+        assert torch.equal(again(x), expected), bit
+
+
+@pytest.mark.parametrize("name", ["kan-0.1", "kan-edgewise-1"])
+def test_files_of_earlier_versions_open(name):
+    known = json.loads((DATA / "kan.json").read_text())
+    model = ew.load(DATA / f"{name}.safetensors")
+    assert type(model) is ew.models.KAN
+    torch.testing.assert_close(model(torch.tensor(known["x"])), torch.tensor(known["y"]))
+    assert read_notes(DATA / f"{name}.safetensors") == {"from": "tests"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("models.kan:KAN", {"widths": [10**6, 10**6]}),
+        ("models.text:TextClassifier", {"vocabulary": 10**12}),
+        ("models.series:SeriesClassifier", {"feature_dim": 2, "num_layers": 10**9}),
+        ("layers.kaf:KAF", {"features": 1, "size": 10**5}),
+        ("bases.wavelet:Wavelet", {"count": 10**11}),
+        ("encoders.kmote:KMOTE", {"dim": 8, "rhythms": 10**10}),
+    ],
+)
+def test_a_small_file_can_not_ask_for_a_large_model(path, name, arguments):
+    recipe = {"class": f"edgewise.{name}", "arguments": arguments}
+    written(path, {"format": "edgewise-1", "recipe": recipe, "notes": {}})
+    with pytest.raises(InputError) as caught:
+        ew.load(path)
+    assert str(caught.value) == f"{path} asks for a model much larger than its weights"
+
+
+def test_what_is_no_module_is_refused(path):
+    with pytest.raises(InputError) as caught:
+        ew.save(ew.KANRegressor(), path)
+    assert str(caught.value) == (
+        "a model is a torch.nn.Module, got KANRegressor: give the model_ of a fitted estimator, or "
+        "use save_pipeline"
+    )
+    assert not path.parent.exists()

@@ -17,7 +17,7 @@ app = App(
 # By name: a verb's file, and torch with it, is imported when the verb is used. The text stands here
 # because cyclopts would import the file to show it.
 for _verb, _help in {
-    "compare": """Compares time encoders over seeds, and writes the report.
+    "compare": """Compares time encoders, or models, over seeds, and writes the report.
 
 For example: edgewise compare --encoders learned,lete,kmote --seeds 6 --out runs/mine""",
     "report": """Redoes analysis, figures and report from what a folder holds.
@@ -26,12 +26,27 @@ For example: edgewise report runs/mine""",
     "ablate": """Trains every combination of the lists in a configuration; same report.
 
 For example: edgewise ablate examples/ablation.json --out runs/ablation""",
+    "search": """Searches the settings of a study on the validation split, then tests the best.
+
+For example: edgewise search examples/search.json --trials 40 --out runs/search""",
+    "status": """Says how far a study is, while it runs or after it stopped.
+
+For example: edgewise status runs/mine""",
     "train": """Trains one network on images.
 
 For example: edgewise train --dataset mnist --num-layers 2 --hidden-dim 64 --num-epochs 10""",
     "evaluate": """Loss and accuracy of a saved network.
 
 For example: edgewise evaluate trained_kan_model.safetensors --dataset mnist""",
+    "landscape": """Curvature, spectrum and path of the loss around a saved model, with a report.
+
+For example: edgewise landscape trained_kan_model.safetensors --out runs/landscape""",
+    "formula": """Finds formulas for columns of a table, and writes a report.
+
+For example: edgewise formula data.csv --target y --out runs/formula""",
+    "export": """Writes a saved model in another format, compared with the model first.
+
+For example: edgewise export kan.safetensors --format onnx --out kan.onnx""",
     "data": """Lists data sets, and fetches them.
 
 For example: edgewise data fetch mnist""",
@@ -44,6 +59,9 @@ For example: edgewise bench encoders --rounds 15""",
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 2 the request was at fault, 1 the run failed."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no dash gets a question mark, not a traceback.
+        stream.reconfigure(errors="replace")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
