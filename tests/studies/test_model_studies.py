@@ -167,7 +167,7 @@ def test_a_wrong_request_is_refused(values, message):
 
 def test_a_wrong_option_of_a_model_is_refused_before_work_starts(tmp_path):
     values = STUDIED["classes"] | {"model_options": {"mlp": {"activate": "relu"}}}
-    with pytest.raises(InputError, match="the model 'mlp' can't be made: .*'activate'"):
+    with pytest.raises(InputError, match=r"the model 'mlp' can't be made: .*'activate'"):
         run_study(make_study(values | FEW), tmp_path / "study")
     assert not (tmp_path / "study" / "config.json").exists()
 

@@ -90,9 +90,44 @@ def test_pipelines_and_grids():
         ),
         ({"smoothness": ()}, "smoothness must be numbers that are not negative, got ()"),
         ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
+        ({"budget": 0}, "budget must be a positive number of CPU-seconds, got 0"),
     ],
 )
 def test_errors(options, message):
     with pytest.raises(InputError) as error:
         KANRegressor(**options).fit(np.ones((20, 1)), np.arange(20.0))
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.full((20, 1), np.nan), np.arange(20.0), "Input X contains NaN."),
+        (np.ones((20, 1)), np.full(20, np.nan), "Input y contains NaN."),
+        (np.array([["a"]] * 20), np.arange(20.0), "could not convert string to float: "),
+        (
+            np.ones((1, 1)),
+            np.ones(1),
+            "Found array with 1 sample(s) (shape=(1, 1)) while a minimum of 2 is required by "
+            "KANRegressor.",
+        ),
+    ],
+)
+def test_bad_tables_are_refused(X, y, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011, scikit-learn's own words follow
+        KANRegressor(**QUICK).fit(X, y)
+    assert str(error.value).startswith(message)
+
+
+def test_an_unknown_function_is_refused_before_any_work():
+    X = np.random.default_rng(0).normal(size=(20, 1))
+    with pytest.raises(InputError, match=r"^unknown function 'sine': did you mean 'sin'"):
+        KANRegressor(**QUICK, functions=["sine"]).fit(X, X[:, 0])
+
+
+def test_no_formula_is_invented_for_a_target_that_is_none():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    y = np.random.default_rng(1).normal(size=200)
+    estimator = KANRegressor(**QUICK, budget=0.5, random_state=0).fit(X, y)
+    with pytest.raises(InputError, match=r"^nothing about y can be told from x: no formula"):
+        _ = estimator.formula_

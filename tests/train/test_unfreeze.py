@@ -12,8 +12,7 @@ from edgewise.layers.group_rational import GroupRational
 from edgewise.layers.kaf import KAF
 from edgewise.layers.kernel_activation import KernelActivation
 from edgewise.models import KAN
-from edgewise.train import Settings, fit
-from edgewise.train import Unfreezing, activation_parameters, first_epochs
+from edgewise.train import Settings, Unfreezing, activation_parameters, first_epochs, fit
 
 # Everything that could move a parameter that should stand still: decay, accumulation, a schedule.
 SETTINGS = Settings(epochs=4, learning_rate=0.05, weight_decay=0.5, accumulation=3)

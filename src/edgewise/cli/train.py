@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from edgewise.cli.devices import check_devices, end_with_parent, train_on
 from edgewise.cli.flags import flags_of
+from edgewise.cli.run_flags import names_in
 from edgewise.core import InputError, read_json
 from edgewise.studies.image_job import ImageJob, make_image_job
 from edgewise.studies.image_run import train_images
-from edgewise.train import ProgressBar, Step
+from edgewise.train import ProgressBar, Step, check_loggers, is_first, joined, make_loggers
 
 app = App(name="train")
 
@@ -23,17 +25,39 @@ def train(
     config: Annotated[
         Path | None, Parameter(help="A JSON file of the options; flags overrule it.")
     ] = None,
+    devices: Annotated[
+        int,
+        Parameter(help="GPUs, or processes on the CPU, that share every batch; as torchrun does."),
+    ] = 1,
+    loggers: Annotated[
+        str, Parameter(help="Who follows the training beside its history: tensorboard, mlflow.")
+    ] = "",
     **values: Any,
 ) -> int:
     """Trains one KAN, or a baseline, on images; a killed run goes on with the same command."""
     job = make_image_job(_read(config) | values, str(config or "the command line"))
-    console = Console()
-    bar = ProgressBar(job.settings().epochs, Console(stderr=True))
+    check_loggers(names_in(loggers))
+    check_devices(devices, job)
+    if devices > 1:
+        return train_on(devices, job, loggers)
+    end_with_parent()
+    with joined():
+        return _train(job, names_in(loggers) if is_first() else [])
+
+
+def _train(job: ImageJob, loggers: list[str]) -> int:
+    """Trains here; where several processes do, the first one speaks."""
+    console = Console(quiet=not is_first())
+    bar = ProgressBar(job.settings().epochs, Console(stderr=True, quiet=not is_first()))
+    path = Path(job.save_path)
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    with ExitStack() as open_bars:
+    with (
+        ExitStack() as open_bars,
+        make_loggers(loggers, path.with_name(f"{path.stem}_logs"), path.stem) as follow,
+    ):
 
         def batch(step: Step) -> None:
             # Not before: a request that is refused leaves one line and no bar.
@@ -41,7 +65,7 @@ def train(
                 open_bars.enter_context(bar)
             bar.batch(step)
 
-        result = train_images(job, say, on_batch=[batch])
+        result = train_images(job, say, on_epoch=follow, on_batch=[batch])
     say("written: " + ", ".join(map(str, result.files)))
     return 0
 

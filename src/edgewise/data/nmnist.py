@@ -1,8 +1,6 @@
 """N-MNIST: what an event camera saw of MNIST's digits while it moved (Orchard and others 2015)."""
 
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 
 from edgewise.core import InputError
+from edgewise.data.arrays import read_arrays
 from edgewise.data.catalogue import SOURCES, locate
 from edgewise.data.catalogue import data_dir as find_data_dir
 from edgewise.data.datasets import DATASETS
@@ -130,24 +129,15 @@ def _original(folder: Path) -> Iterator[tuple[str, int, Recording]]:
 
 def _archived(path: Path) -> list[Iterator[tuple[str, int, Recording]]]:
     """The same for the parts train and test of an archive."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return [_unpack(path, part, archive) for part in ("train", "test")]
-    except KeyError as error:
-        raise InputError(f"{path} is not an N-MNIST archive: {error.args[0]}") from None
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is truncated or corrupt: {error}; delete it and get it again"
-        ) from None
+    arrays = read_arrays(path)
+    return [_unpack(path, part, arrays) for part in ("train", "test")]
 
 
 def _unpack(
-    path: Path, part: str, archive: np.lib.npyio.NpzFile
+    path: Path, part: str, arrays: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, int, Recording]]:
     t, x, y, p, offsets, labels = (
-        torch.from_numpy(archive[f"{part}_{key}"])
+        _column(path, f"{part}_{key}", arrays)
         for key in ("t_us", "x", "y", "p", "offsets", "label")
     )
     lengths = (offsets[1:] - offsets[:-1]).tolist()
@@ -158,6 +148,19 @@ def _unpack(
     recordings = map(Recording, *columns)
     names = (f"recording {i} of {part} in {path}" for i in range(len(labels)))
     return zip(names, labels.tolist(), recordings, strict=True)
+
+
+def _column(path: Path, name: str, arrays: Mapping[str, np.ndarray]) -> Tensor:
+    """One of the archive's columns of whole numbers."""
+    if name not in arrays:
+        raise InputError(f"{path} is not an N-MNIST archive: it has no {name!r}")
+    column = arrays[name]
+    if column.ndim != 1 or column.dtype.kind not in "iu":
+        raise InputError(
+            f"{path} is not an N-MNIST archive: {name!r} must be a row of whole numbers, got "
+            f"{column.dtype} of shape {column.shape}"
+        )
+    return torch.from_numpy(column.astype(column.dtype.newbyteorder("=")))
 
 
 def _streams(

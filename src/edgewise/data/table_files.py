@@ -1,6 +1,7 @@
 """Table files: what they may be called, and how their bytes become columns."""
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from edgewise.core import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# A file may unpack to 256 MiB, or to so many times its size.
+_ROOM, _DENSE = 1 << 28, 200
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 
@@ -28,9 +32,15 @@ def read_table(path: Path) -> tuple[bytes, "pa.Table"]:
 
     try:
         content = path.read_bytes()
-        plain = gzip.decompress(content) if kind.endswith(".gz") else content
-        return content, _parquet(plain) if kind == ".parquet" else _delimited(plain, kind)
-    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        plain = _unzipped(content) if kind.endswith(".gz") else content
+        table = _parquet(plain) if kind == ".parquet" else _delimited(plain, kind)
+        # Lazily decoded: names, and in Parquet texts, that are not UTF-8 would fail later.
+        _ = table.column_names
+        table.validate(full=True)
+        return content, table
+    except _TooLarge as error:
+        raise InputError(f"{path} {error}: unpack it, or give a part of it") from None
+    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} can't be read as {kind[1:]}: {reason}") from None
 
@@ -72,8 +82,29 @@ def _delimited(content: bytes, kind: str) -> "pa.Table":
     )
 
 
+class _TooLarge(Exception):
+    """A small file that says it holds very much."""
+
+
+def _allowed(content: bytes) -> int:
+    return max(_ROOM, _DENSE * len(content))
+
+
+def _unzipped(content: bytes) -> bytes:
+    allowed = _allowed(content)
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        plain = file.read(allowed + 1)
+    if len(plain) > allowed:
+        raise _TooLarge(f"unpacks to more than {_DENSE} times its size")
+    return plain
+
+
 def _parquet(content: bytes) -> "pa.Table":
     import pyarrow as pa
     from pyarrow import parquet
 
+    # Repeated values take no room in the file, so the number of rows says nothing of its size.
+    about = parquet.read_metadata(pa.BufferReader(content))
+    if 8 * about.num_rows * about.num_columns > _allowed(content):
+        raise _TooLarge(f"unpacks to {about.num_rows} rows of {about.num_columns} columns")
     return parquet.read_table(pa.BufferReader(content), use_threads=False)

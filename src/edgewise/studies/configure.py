@@ -43,8 +43,10 @@ def make_study(values: dict[str, Any], where: str = "the configuration") -> Abst
         mean 'epochs'? ...
 
     """
+    _check_object(values, where)
     values = dict(values)
-    kind = STUDIES.resolve(values.pop("study", EncoderStudy.kind))
+    kind = _kind_of_study(values)
+    values.pop("study", None)
     known = {f.name: f for f in fields(kind)}
     for key, value in values.items():
         if key not in known:
@@ -54,6 +56,20 @@ def make_study(values: dict[str, Any], where: str = "the configuration") -> Abst
             )
         _check_type(kind, key, value, where)
     return kind(**values)
+
+
+def _check_object(values: Any, where: str) -> None:
+    if not isinstance(values, dict):
+        shown = str(values)[:60]
+        raise InputError(f"{where} must be one object of names and values, got {shown!r}")
+
+
+def _kind_of_study(values: dict[str, Any]) -> type[AbstractStudy]:
+    name = values.get("study", EncoderStudy.kind)
+    kind = STUDIES.resolve(name)
+    if not (isinstance(kind, type) and issubclass(kind, AbstractStudy)):
+        raise InputError(f"the kind of study {name!r} must be a class of studies, got {kind!r}")
+    return kind
 
 
 def _check_type(study: type[AbstractStudy], key: str, value: Any, where: str) -> None:
@@ -113,7 +129,9 @@ def grid(
         ['lete dim=8 hidden_dim=4', 'lete dim=8 hidden_dim=5', 'lete dim=16 hidden_dim=4']
 
     """
-    nested = STUDIES.resolve(values.get("study", EncoderStudy.kind)).options_field()
+    _check_object(values, where)
+    kind = _kind_of_study(values)
+    nested = kind.options_field()
     axes = {k: v for k, v in values.items() if isinstance(v, list) and k not in _NAMES}
     for key in axes:
         if key in SHARED_FREELY or key in _DATA:
@@ -124,10 +142,11 @@ def grid(
         if not axes[key]:
             raise InputError(f"{where}: {key} is an empty list; give it at least one value")
     options = values.get(nested, {})
+    _check_options(kind, options, where)
     plain = {k: v for k, v in values.items() if k not in axes}
     plain[nested] = {
         subject: {k: v[0] if isinstance(v, list) else v for k, v in chosen.items()}
-        for subject, chosen in (options.items() if isinstance(options, dict) else ())
+        for subject, chosen in options.items()
     }
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
     for point in points:
@@ -141,6 +160,16 @@ def grid(
                 name = " ".join([subject, *_words(moving), *_words(point)])
                 variants.append(Variant(name, subject, chosen, point))
     return study, variants
+
+
+def _check_options(kind: type[AbstractStudy], options: Any, where: str) -> None:
+    _check_type(kind, kind.options_field(), options, where)
+    for subject, chosen in options.items():
+        for key, value in chosen.items():
+            if value == []:
+                raise InputError(
+                    f"{where}: {subject}.{key} is an empty list; give it at least one value"
+                )
 
 
 def _option_grid(options: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -16,7 +16,9 @@ from edgewise.studies.backends import train_with
 from edgewise.studies.image_files import check_destination, describe, score_line, write_results
 from edgewise.studies.image_job import ImageJob
 from edgewise.studies.image_recipes import hidden_within, make_network, takes_rows
-from edgewise.train import Evaluation, Run, Step, evaluate
+from edgewise.train import Evaluation, Run, Step, evaluate, is_first
+from edgewise.train.distributed import first_then_all
+from edgewise.train.loop import OnEpoch
 
 _EVALUATED_AT_ONCE = 500
 _GRID_SAMPLE = 2048
@@ -35,7 +37,7 @@ class ImageResult:
         model: The network with the weights of its best epoch.
         run: Its training.
         test: What it says of the test images.
-        files: What was written, the model last.
+        files: What was written, the model last; nothing by other processes than the first.
 
     """
 
@@ -46,18 +48,23 @@ class ImageResult:
 
 
 def train_images(
-    job: ImageJob, say: Say | None = None, on_batch: Sequence[Callable[[Step], None]] = ()
+    job: ImageJob,
+    say: Say | None = None,
+    on_batch: Sequence[Callable[[Step], None]] = (),
+    on_epoch: Sequence[OnEpoch] = (),
 ) -> ImageResult:
     """Trains the job's network and writes the model, and beside it figures and history.
 
     For a model ``m.safetensors`` these are ``m_learning_curves.png``, ``m_confusion.png`` and
     ``m_history.json``. While it trains, ``m_run/`` keeps its last finished epoch: killed and called
-    again, the same job goes on from there.
+    again, the same job goes on from there. Where several processes train together, as in
+    `edgewise.train.fit`, the first one writes.
 
     Args:
         job: What to train.
         say: Called with each line of progress.
         on_batch: As in `edgewise.train.fit`.
+        on_epoch: As in `edgewise.train.fit`.
 
     Raises:
         InputError: Before any training, if the job can't be done as asked.
@@ -70,7 +77,7 @@ def train_images(
     model = make_model(job, data)
     device = pick_device(job)
     model.to(device)
-    folder = _folder(path, job)
+    folder = first_then_all(lambda: _folder(path, job))
     say = say or (lambda line: None)
     say(f"{describe(model, data)}, on {device}")
     train, validation, test = make_batches(job, data, takes_rows(model))
@@ -86,16 +93,18 @@ def train_images(
             label_smoothing=job.label_smoothing,
             folder=folder,
             penalty=_penalty(job, train, device),
-            on_epoch=[_Reporter(job, say)],
+            on_epoch=[_Reporter(job, say), *on_epoch],
             on_batch=[*follow, *on_batch],
             device=device,
         )
     except EdgewiseError:
         # A refusal leaves nothing that would stand in the way of the next job.
-        if not (folder / "checkpoint.safetensors").exists():
+        if is_first() and not (folder / "checkpoint.safetensors").exists():
             shutil.rmtree(folder)
         raise
     result = evaluate(model, test)
+    if not is_first():
+        return ImageResult(model, run, result, ())
     files = write_results(path, job, data, model, run, result)
     shutil.rmtree(folder)
     say(f"kept epoch {run.best_epoch}; {score_line(result)}")

@@ -70,6 +70,7 @@ class StudyProgress:
             "plan": self._plan,
             "start": self._start,
             "epoch": self._epoch,
+            "lost": self._lost,
             "done": lambda event: self._end(event, "done"),
             "failed": lambda event: self._end(event, f"failed: {event['message']}"),
         }[event["kind"]](event)
@@ -90,6 +91,12 @@ class StudyProgress:
         accuracy = event.get("validation_accuracy")
         said = "" if accuracy is None else f"validation {100 * accuracy:.1f} %"
         self._bars.update(self._running[event["trial"]], completed=event["epoch"], said=said)
+
+    def _lost(self, event: dict[str, Any]) -> None:
+        """The trial is tried again: its bar starts anew."""
+        name = event["trial"]
+        self._bars.update(self._running[name], completed=0, said="again")
+        self.console.print(f"{name} lost ({event['message']}); it is tried again", markup=False)
 
     def _end(self, event: dict[str, Any], said: str) -> None:
         self._bars.remove_task(self._running.pop(event["trial"]))

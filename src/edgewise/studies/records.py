@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgewise.core import InputError, read_json
+from edgewise.studies.learned_functions import LayerFunctions, unpack
 from edgewise.studies.metric import CLASSES, METRICS, NUMBERS, Metric
 from edgewise.studies.predictions import Predictions, load_predictions
+from edgewise.studies.seal import check_seal
 
 RECORD_KEYS = (
     "variant",
@@ -108,6 +110,21 @@ class Trial:
             if key not in arrays:
                 raise _broken(path, f"it has no {key!r}", self.folder)
         return arrays
+
+    def functions(self) -> tuple[LayerFunctions, ...]:
+        """The learned functions of each layer, or nothing where the trial kept none.
+
+        Raises:
+            InputError: If the file is damaged or lacks an array.
+
+        """
+        path = self.folder / "functions.npz"
+        if not path.exists():
+            return ()
+        try:
+            return unpack(_arrays(path, self.folder))
+        except KeyError as error:
+            raise _broken(path, f"it has no {error.args[0]!r}", self.folder) from None
 
 
 @dataclass(frozen=True)
@@ -229,6 +246,7 @@ def _trial_folders(folder: Path) -> list[Path]:
 
 
 def _trial(folder: Path) -> Trial:
+    check_seal(folder)
     record = _json(folder / "record.json", folder, RECORD_KEYS)
     timing = _json(folder / "timing.json", folder, TIMING_KEYS)
     if record["task"] not in METRICS:

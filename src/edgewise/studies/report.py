@@ -14,6 +14,7 @@ from rich.table import Table
 
 from edgewise.core import write_atomically, write_json
 from edgewise.studies import figures
+from edgewise.studies.activation_figures import function_figure
 from edgewise.studies.analysis import analyse
 from edgewise.studies.custom import Section, resolve_analyses, run_analysis
 from edgewise.studies.encoder_study import EncoderStudy
@@ -45,6 +46,15 @@ CAPTIONS = {
     "expert_usage": "An event may be routed to several experts; each of these choices counts, and "
     "they add up to 100 %. An expert that gets fewer than 1 % of them is called dead.",
 }
+
+FUNCTIONS = (
+    "A row a layer: the functions that vary most over the training data, of one seed. Spread is "
+    "the standard deviation of a function's values over the data; one of spread 0 tells the next "
+    "layer nothing. Grey: where its inputs lie in the trained model; a curve means nothing where "
+    "there are none. Functions that are summed are drawn without their means. Inputs and outputs "
+    "are counted from 0."
+)
+MAX_FUNCTION_FIGURES = 12
 
 
 @dataclass(frozen=True)
@@ -79,16 +89,18 @@ def write_report(folder: str | Path, analyses: Sequence[str] = ()) -> Path:
         Traceback (most recent call last):
         edgewise.core.errors.InputError: nowhere is not a study: it has no config.json; give the folder that `edgewise compare --out` wrote
     """  # noqa: E501
-    functions = resolve_analyses(analyses)
+    own_analyses = resolve_analyses(analyses)
     records = read_study(folder)
     analysis = analyse(records)
-    sections = [run_analysis(name, function, records) for name, function in functions.items()]
+    sections = [run_analysis(name, function, records) for name, function in own_analyses.items()]
     pictures = _pictures(records, analysis)
+    functions = _functions(records, analysis)
     own = [_own(place, section) for place, section in enumerate(sections, 1)]
     _write_numbers(records, analysis)
-    for picture in [*pictures, *filter(None, own)]:
+    for picture in [*pictures, *functions, *filter(None, own)]:
         write_atomically(records.folder / f"{picture.name}.png", picture.png)
-    return _write_pages(records, analysis, pictures, list(zip(sections, own, strict=True)))
+    sections = list(zip(sections, own, strict=True))
+    return _write_pages(records, analysis, pictures, functions, sections)
 
 
 def summary_table(analysis: Mapping[str, Any]) -> Table:
@@ -163,6 +175,18 @@ def _curves(records: StudyRecords) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
+def _functions(records: StudyRecords, analysis: Mapping[str, Any]) -> list[Picture]:
+    """What each variant learned, the best first; of the first seed that kept its functions."""
+    drawn = []
+    for name in analysis["ranking"][:MAX_FUNCTION_FIGURES]:
+        trials = records.by_variant[name]
+        trial, found = next(((t, f) for t in trials if (f := t.functions())), (None, ()))
+        if trial is not None:
+            figure = function_figure(found, f"{name}, seed {trial.seed}: learned functions")
+            drawn.append(_drawn(f"learned_functions_{trial.folder.parent.name}", "", figure))
+    return drawn
+
+
 def _own(place: int, section: Section) -> Picture | None:
     """The figure of a user's analysis, if it has one."""
     if section.figure is None:
@@ -187,6 +211,7 @@ def _write_pages(
     records: StudyRecords,
     analysis: Mapping[str, Any],
     pictures: Sequence[Picture],
+    functions: Sequence[Picture],
     own: Sequence[tuple[Section, Picture | None]],
 ) -> Path:
     templates = jinja2.Environment(
@@ -198,6 +223,8 @@ def _write_pages(
     )
     content = page(analysis, records.config) | {
         "pictures": pictures,
+        "functions": functions,
+        "functions_caption": FUNCTIONS,
         "own": own,
         "has": {picture.name for picture in pictures}.__contains__,
         "time_title": "Time" if analysis["study"]["kind"] == EncoderStudy.kind else "Length",

@@ -13,6 +13,7 @@ from torch import nn
 from edgewise.core import InputError, read_json, seeded, stream, write_atomically, write_json
 from edgewise.export import save
 from edgewise.models import count_parameters
+from edgewise.studies.learned_functions import has_functions, learned_functions, pack
 from edgewise.studies.machine import device_name, forget_peak_memory, peak_memory
 from edgewise.studies.metric import METRICS, NUMBERS
 from edgewise.studies.study import SHARED_FREELY, AbstractStudy, Variant
@@ -173,22 +174,36 @@ def _width_for(trial: Trial, dataset: Any) -> int:
         with seeded(0, "size"):
             return count_parameters(trial.study.make(trial.variant, dataset, width))
 
-    if size(1) > budget:
+    unit = _unit_of_width(size)
+    if size(unit) > budget:
         raise InputError(
             f"parameters={budget} is too small a budget for {trial.variant.name}: with a width "
-            f"of 1 it has {size(1)}"
+            f"of {unit} it has {size(unit)}"
         )
-    while size(high) < budget:
+    while size(unit * high) < budget:
         low, high = high, 2 * high
-        if high > _WIDEST:
+        if unit * high > _WIDEST:
             raise InputError(
                 f"parameters={budget} can't be reached by {trial.variant.name}: its width does "
                 f"not change how many it has"
             )
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if size(middle) <= budget else (low, middle)
-    return min((low, high), key=lambda width: abs(size(width) - budget))
+        low, high = (middle, high) if size(unit * middle) <= budget else (low, middle)
+    return min((unit * low, unit * high), key=lambda width: abs(size(width) - budget))
+
+
+def _unit_of_width(size: Callable[[int], int]) -> int:
+    """The smallest power of two that the model takes: widths are multiples of, say, its heads."""
+    refusals = []
+    for unit in (1, 2, 4, 8, 16):
+        try:
+            size(unit)
+            return unit
+        except InputError as error:
+            refusals.append(error)
+    # Not for its width, it seems.
+    raise refusals[0]
 
 
 _WIDEST = 1 << 16
@@ -204,6 +219,8 @@ def _conclude(
     curves = study.curves(model, dataset)
     if curves:
         _write_npz(folder / "curves.npz", curves)
+    elif has_functions(model):
+        _write_npz(folder / "functions.npz", _functions(trial, model, dataset))
     record = {
         "variant": trial.variant.name,
         "subject": trial.variant.subject,
@@ -235,6 +252,20 @@ def _conclude(
     model.load_state_dict(run.last_state)
     record["final"] = _score(_ask(study, model, dataset, "test"))
     return record
+
+
+def _functions(trial: Trial, model: nn.Module, dataset: Any) -> dict[str, np.ndarray]:
+    """The functions that matter most in each layer, before and after, where training data lie."""
+    study, few = trial.study, _thinned(dataset, _LOOKED_AT)
+    if study.lengths(few, "train", torch.arange(len(few.train))) is not None:
+        # One by one: padding is nothing that a function should be seen on.
+        study, few = replace(study, batch_size=1), _thinned(dataset, _LOOKED_AT_ALONE)
+    calls = (b.to(study.device).inputs for b in study.batches(few, "train").epoch(0))
+    before = build_model(trial, dataset).to(study.device)
+    return pack(learned_functions(model, calls, before))
+
+
+_LOOKED_AT, _LOOKED_AT_ALONE = 512, 64
 
 
 def _thinned(dataset: Any, at_most: int = 10_000) -> Any:

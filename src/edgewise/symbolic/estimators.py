@@ -21,6 +21,7 @@ from edgewise.bases import BSpline
 from edgewise.core import InputError, generator
 from edgewise.symbolic.discover import Discovery, discover
 from edgewise.symbolic.formula import to_python
+from edgewise.symbolic.functions import choose_functions
 from edgewise.symbolic.jacobian import Coordinates
 from edgewise.symbolic.layer import SPLINE, SymbolicLayer, blank_splines
 from edgewise.symbolic.network import SymbolicKAN
@@ -70,6 +71,11 @@ class _KANEstimator(BaseEstimator):
             )
         if not self.max_iter >= 1:
             raise InputError(f"max_iter must be at least 1, got {self.max_iter!r}")
+        if not self.budget > 0:
+            raise InputError(
+                f"budget must be a positive number of CPU-seconds, got {self.budget!r}"
+            )
+        choose_functions(self.functions)
 
     def _scale_inputs(self, X: np.ndarray, weight: np.ndarray | None) -> None:
         """Where the inputs lie: the middle and half of their central 98 %."""

@@ -16,84 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_TERMS = 450
-_ROWS = 1800
-
-
-class Surrogate(NamedTuple):
-    """A polynomial of total degree at most d, in coordinates scaled to [-1, 1].
-
-    Attributes:
-        powers: (T, I), the degree of each Chebyshev polynomial in each term.
-        numbers: (T,), what multiplies the terms.
-        middle: (I,), where the coordinates are 0.
-        half: (I,), the length that is 1.
-        error: Its mean squared error on rows that it was not fitted to, relative to the variance.
-
-    """
-
-    powers: Tensor
-    numbers: Float[Tensor, " T"]
-    middle: Float[Tensor, " I"]
-    half: Float[Tensor, " I"]
-    error: float
-
-    def gradient(self, z: Float[Tensor, "N I"]) -> Float[Tensor, "N I"]:
-        """The derivatives with respect to z."""
-        values, slopes = _chebyshev((z - self.middle) / self.half, int(self.powers.max()))
-        found = []
-        for i in range(z.shape[1]):
-            product = torch.ones(len(z), len(self.powers), dtype=z.dtype)
-            for k in range(z.shape[1]):
-                product *= (slopes if k == i else values)[:, k, self.powers[:, k]]
-            found.append(product @ self.numbers / self.half[i])
-        return torch.stack(found, dim=1)
-
-
-def surrogate(z: Float[Tensor, "N I"], t: Float[Tensor, " N"]) -> Surrogate:
-    """The polynomial of the highest degree that the rows can bear."""
-    inputs = z.shape[1]
-    most = min(_TERMS, len(z) // 4)
-    degree = 1
-    while math.comb(inputs + degree + 1, inputs) <= most and degree < 14:
-        degree += 1
-    powers = torch.tensor(list(_compositions(inputs, degree)), dtype=torch.long).reshape(-1, inputs)
-    low, high = z.amin(0), z.amax(0)
-    middle, half = (low + high) / 2, ((high - low) / 2).clamp(min=1e-300)
-    rows = torch.linspace(0, len(z) - 1, min(_ROWS, len(z))).long()
-    A = terms((z[rows] - middle) / half, powers)
-    fit, test = slice(None, len(rows) * 4 // 5), slice(len(rows) * 4 // 5, None)
-    numbers = torch.linalg.lstsq(A[fit], t[rows][fit].unsqueeze(1)).solution[:, 0]
-    left = A[test] @ numbers - t[rows][test]
-    error = float(left.square().mean() / t.var().clamp(min=1e-300))
-    return Surrogate(powers, numbers, middle, half, error)
-
-
-def _compositions(inputs: int, degree: int) -> Iterator[tuple[int, ...]]:
-    if inputs == 0:
-        yield ()
-        return
-    for first in range(degree + 1):
-        for rest in _compositions(inputs - 1, degree - first):
-            yield (first, *rest)
-
-
-def _chebyshev(u: Tensor, degree: int) -> tuple[Tensor, Tensor]:
-    """Values and slopes of T₀ … T_d, (N, I, d + 1)."""
-    values, slopes = [torch.ones_like(u), u], [torch.zeros_like(u), torch.ones_like(u)]
-    for _ in range(2, degree + 1):
-        values.append(2 * u * values[-1] - values[-2])
-        slopes.append(2 * values[-2] + 2 * u * slopes[-1] - slopes[-2])
-    return torch.stack(values[: degree + 1], -1), torch.stack(slopes[: degree + 1], -1)
-
-
-def terms(u: Float[Tensor, "N I"], powers: Tensor) -> Float[Tensor, "N T"]:
-    """The polynomial's terms."""
-    values, _ = _chebyshev(u, int(powers.max()))
-    product = torch.ones(len(u), len(powers), dtype=u.dtype)
-    for k in range(u.shape[1]):
-        product *= values[:, k, powers[:, k]]
-    return product
+from edgewise.symbolic.surrogate import compositions, terms
 
 
 def rational(value: float, tolerance: float = 0.02) -> Fraction | None:
@@ -244,7 +167,7 @@ def _additive_fit(u: Tensor, t: Tensor, sets: list[list[int]]) -> Groups:
     degrees = {1: 16, 2: 13}
     blocks = []
     for members in sets:
-        powers = [p for p in _compositions(len(members), degrees[len(members)]) if any(p)]
+        powers = [p for p in compositions(len(members), degrees[len(members)]) if any(p)]
         blocks.append(terms(u[:, members], torch.tensor(powers).reshape(-1, len(members))))
     A = torch.cat([*blocks, torch.ones_like(t).unsqueeze(1)], dim=1)
     if A.shape[1] > 0.6 * len(t):

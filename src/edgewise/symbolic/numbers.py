@@ -26,12 +26,13 @@ _UNITS: tuple[tuple[sympy.Expr, int], ...] = (
 _VALUES = [(unit, float(unit), limit) for unit, limit in _UNITS]
 
 
-def simple_number(value: float, tolerance: float = 1e-9) -> sympy.Expr | None:
+def simple_number(value: float, tolerance: float = 1e-9, largest: int = 2000) -> sympy.Expr | None:
     """The simplest of a few thousand exact numbers within a relative tolerance, or None.
 
     Args:
         value: The number.
         tolerance: How far off it may be, relative to it.
+        largest: How large numerator times denominator may be.
 
     Example:
         >>> simple_number(2.0943951023931953), simple_number(0.12345)
@@ -46,7 +47,11 @@ def simple_number(value: float, tolerance: float = 1e-9) -> sympy.Expr | None:
     for rank, (unit, size, limit) in enumerate(_VALUES):
         fraction = Fraction(abs(value) / size).limit_denominator(100)
         p, q = fraction.numerator, fraction.denominator
-        if p == 0 or p * q > limit or abs(p / q * size - abs(value)) > tolerance * abs(value):
+        if (
+            p == 0
+            or p * q > min(limit, largest)
+            or abs(p / q * size - abs(value)) > tolerance * abs(value)
+        ):
             continue
         cost = p * q + (4 * rank if rank else 0)
         if best is None or cost < best[0]:

@@ -7,7 +7,7 @@ the best few dozen, each new term judged by what it explains beside those that a
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import sympy
@@ -15,46 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from edgewise.symbolic.atoms import LEVELS, ONE, Atom
 from edgewise.symbolic.transforms import Transform, transformed
 
 POINTS = 96
 """How many points choose the terms; all of them verify."""
 
 
-class _Atom(NamedTuple):
-    value: Callable[[Tensor], Tensor]
-    expression: Callable[[sympy.Expr], sympy.Expr]
-    needs: str = ""  # "positive" or "nonzero"
-
-
-def _power(n: str, needs: str) -> _Atom:
-    exponent = sympy.Rational(n)
-    return _Atom(lambda x: x ** float(exponent), lambda e: e**exponent, needs)
-
-
-_ONE = _Atom(torch.ones_like, lambda e: sympy.Integer(1))
-_LEVELS: tuple[tuple[_Atom, ...], ...] = (
-    (_ONE, _power("1", ""), _power("2", ""), _power("-1", "nonzero"), _power("-2", "nonzero")),
-    (
-        _Atom(torch.sin, sympy.sin),
-        _Atom(torch.cos, sympy.cos),
-        _power("1/2", "positive"),
-        _power("-1/2", "positive"),
-        _power("3", ""),
-        _power("4", ""),
-    ),
-    (
-        _Atom(torch.exp, sympy.exp),
-        _Atom(lambda x: (-x).exp(), lambda e: sympy.exp(-e)),
-        _Atom(torch.log, sympy.log, "positive"),
-        _power("-3", "nonzero"),
-        _power("-4", "nonzero"),
-        _Atom(lambda x: x.sin() ** 2, lambda e: sympy.sin(e) ** 2),
-        _Atom(lambda x: x.cos() ** 2, lambda e: sympy.cos(e) ** 2),
-        _Atom(lambda x: x.sin() * x.cos(), lambda e: sympy.sin(e) * sympy.cos(e)),
-        _power("3/2", "positive"),
-    ),
-)
 _MOST = 40_000
 
 
@@ -69,13 +36,13 @@ class TermSum(NamedTuple):
 class _Dictionary:
     """Products of one atom for each input, at most ``order`` of them not 1, on a sample."""
 
-    def __init__(self, x: Tensor, few: Tensor, atoms: list[list[_Atom]], order: int) -> None:
+    def __init__(self, x: Tensor, few: Tensor, atoms: list[list[Atom]], order: int) -> None:
         self.x, self.atoms = x, atoms
         counts, index = torch.zeros(1), torch.zeros(1, dtype=torch.long)
         rows = torch.ones(1, len(few), dtype=x.dtype)
         for z, pool in zip(x[few].T, atoms, strict=True):
             column = torch.stack([a.value(z) for a in pool])
-            others = torch.tensor([float(a is not _ONE) for a in pool])
+            others = torch.tensor([float(a is not ONE) for a in pool])
             grown = (counts.unsqueeze(1) + others).flatten()
             fits = (grown <= order).nonzero()[:, 0]
             before, atom = fits // len(pool), fits % len(pool)
@@ -87,7 +54,7 @@ class _Dictionary:
         self.index = index[good]
         self.features = centred[good] / size[good].unsqueeze(1)
 
-    def atoms_of(self, column: int) -> list[_Atom]:
+    def atoms_of(self, column: int) -> list[Atom]:
         """The atoms of a product."""
         index, found = int(self.index[column]), []
         for atoms in reversed(self.atoms):
@@ -109,18 +76,18 @@ class _Dictionary:
         )
 
 
-def _pools(x: Tensor, most: int) -> Iterator[tuple[list[list[_Atom]], int]]:
+def _pools(x: Tensor, most: int) -> Iterator[tuple[list[list[Atom]], int]]:
     """Ever richer atoms with as many of them in one product as the number of products allows."""
     inputs = x.shape[1]
     seen = set()
     for pool in (
-        _LEVELS[0][:2],
-        _LEVELS[0][:3],
-        _LEVELS[0],
-        _LEVELS[0] + _LEVELS[1],
-        sum(_LEVELS, ()),
+        LEVELS[0][:2],
+        LEVELS[0][:3],
+        LEVELS[0],
+        LEVELS[0] + LEVELS[1],
+        sum(LEVELS, ()),
     ):
-        atoms = [[a for a in pool if _allowed(a, z)] for z in x.T]
+        atoms = [[a for a in pool if a.allowed(z)] for z in x.T]
         for order in range(inputs, 0, -1):
             if _count(atoms, order) <= most:
                 key = (tuple(map(len, atoms)), order)
@@ -130,19 +97,13 @@ def _pools(x: Tensor, most: int) -> Iterator[tuple[list[list[_Atom]], int]]:
                 break
 
 
-def _count(atoms: list[list[_Atom]], order: int) -> int:
+def _count(atoms: list[list[Atom]], order: int) -> int:
     """How many products have at most ``order`` atoms that are not 1."""
     counts = [1] + [0] * order
     for pool in atoms:
         others = len(pool) - 1
         counts = [n + (counts[k - 1] * others if k else 0) for k, n in enumerate(counts)]
     return sum(counts)
-
-
-def _allowed(atom: _Atom, z: Tensor) -> bool:
-    if atom.needs == "positive":
-        return bool((z > 0).all())
-    return not (atom.needs and (((z > 0).any() and (z < 0).any()) or (z == 0).any()))
 
 
 def search_terms(
@@ -169,10 +130,28 @@ def search_terms(
 
     """
     few = torch.linspace(0, len(x) - 1, min(POINTS, len(x))).long()
-    *_, (atoms, order) = _pools(x, _MOST)
-    dictionary = _Dictionary(x, few, atoms, order)
-    if len(dictionary.features) == 0:
-        return
+    pools = list(_pools(x, _MOST))
+    # Plain atoms of all inputs at once, then rich ones of as many as can be.
+    whole = [pool for pool in pools if pool[1] == x.shape[1]][-1:]
+    for atoms, order in [*whole, *(pools[-1:] if pools[-1:] != whole else [])]:
+        dictionary = _Dictionary(x, few, atoms, order)
+        if len(dictionary.features):
+            yield from _grown(dictionary, x, y, names, (least, most), deadline, exact, rough)
+
+
+def _grown(
+    dictionary: _Dictionary,
+    x: Tensor,
+    y: Tensor,
+    names: list[sympy.Symbol],
+    counts: tuple[int, int],
+    deadline: float,
+    exact: float,
+    rough: bool,
+) -> Iterator[TermSum]:
+    """Sums of the products of one dictionary, one term more at a time."""
+    least, most = counts
+    few = torch.linspace(0, len(x) - 1, min(POINTS, len(x))).long()
     kinds = list(transformed(y))
     beams: list[list[tuple[int, ...]]] = [[()] for _ in kinds]
     for count in range(1, most + 1):

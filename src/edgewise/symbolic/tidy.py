@@ -12,6 +12,8 @@ from edgewise.symbolic.numbers import simple_number
 _ODD = (sympy.sin, sympy.tan, sympy.tanh, sympy.sinh, sympy.asin, sympy.atan, sympy.atanh)
 _EXPANDED = 120
 """Longer expressions are not multiplied out."""
+_FACTORED = 60
+"""Longer ones are not factored."""
 _EVEN = (sympy.cos, sympy.cosh, sympy.Abs)
 
 
@@ -56,6 +58,8 @@ def tidy(
         forms.append(snap_numbers(gather(snap_numbers(expanded, tolerance)), tolerance))
     # A rough constant may still be a simple one, as the data say below.
     forms.append(snap_numbers(gather(snap_numbers(gathered, 1e3 * tolerance)), 1e3 * tolerance))
+    forms += [factored for form in forms[1:3] for factored in _factored(form)]
+    forms += [_without_bars(form, names, x) for form in forms]
     best = expression
     for form in forms:
         if form.has(sympy.nan, sympy.zoo, sympy.I) or _error(form, names, x, y) > allowed:
@@ -65,9 +69,26 @@ def tidy(
     return best
 
 
+def _without_bars(expression: sympy.Expr, names: Sequence[str], x: np.ndarray) -> sympy.Expr:
+    """|e| as e or -e where e has one sign on the data."""
+    found = {}
+    for bars in expression.atoms(sympy.Abs):
+        values = to_function(bars.args[0], names)(x)
+        if (values >= 0).all() or (values <= 0).all():
+            found[bars] = bars.args[0] if values.mean() > 0 else -bars.args[0]
+    return expression.xreplace(found) if found else expression
+
+
+def _factored(expression: sympy.Expr) -> list[sympy.Expr]:
+    """Common factors taken out, where all numbers are exact and it takes no time."""
+    if _floats(expression) or complexity(expression) > _FACTORED:
+        return []
+    return [sympy.factor(expression), sympy.factor(expression, deep=True)]
+
+
 def _length(expression: sympy.Expr) -> int:
     """The complexity, where a number that is not simple counts for more."""
-    return complexity(expression) + 2 * _floats(expression)
+    return complexity(expression) + 12 * _floats(expression)
 
 
 def _floats(expression: sympy.Expr) -> int:
@@ -81,8 +102,13 @@ def _error(expression: sympy.Expr, names: Sequence[str], x: np.ndarray, y: np.nd
     return error if math.isfinite(error) else math.inf
 
 
-def snap_numbers(expression: sympy.Expr, tolerance: float) -> sympy.Expr:
+def snap_numbers(expression: sympy.Expr, tolerance: float, largest: int = 2000) -> sympy.Expr:
     """Every floating-point number that is nearly a simple one replaced by it.
+
+    Args:
+        expression: The expression.
+        tolerance: How far a number may move, relative to it.
+        largest: How large numerator times denominator may become.
 
     Example:
         >>> snap_numbers(sympy.sympify("0.50000000001*x**2.0"), 1e-9)
@@ -91,7 +117,7 @@ def snap_numbers(expression: sympy.Expr, tolerance: float) -> sympy.Expr:
     """
     found = {}
     for value in expression.atoms(sympy.Float):
-        exact = simple_number(float(value), tolerance)
+        exact = simple_number(float(value), tolerance, largest)
         if exact is not None:
             found[value] = exact
     return expression.xreplace(found)

@@ -1,8 +1,10 @@
 """One run: train a model, choose its best epoch, keep it safe, and evaluate it."""
 
 from edgewise.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgewise.train.distributed import is_first, joined, world
 from edgewise.train.evaluate import Evaluation, evaluate
 from edgewise.train.history import best_epoch, read_history, write_history
+from edgewise.train.loggers import LOGGERS, check_loggers, make_loggers
 from edgewise.train.logs import CSVLog
 from edgewise.train.loop import fit
 from edgewise.train.mlx_loop import train_mlx

@@ -80,12 +80,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         words = json.loads(header["edgewise"]) if sound else {}
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise _damaged(path) from error
-    if words.pop("format", None) != FORMAT:
+    if not isinstance(words, dict) or words.pop("format", None) != FORMAT:
         raise _damaged(path)
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in _TENSORS}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
-        parts[part][rest] = tensor
+        parts.setdefault(part, {})[rest] = tensor
+    if set(words) != set(_WORDS) or set(parts) != set(_TENSORS):
+        raise _damaged(path)
     return Checkpoint(**words, **parts)
 
 

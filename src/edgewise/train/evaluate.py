@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from edgewise.core import InputError, RunError, did_you_mean
+from edgewise.train.distributed import gathered, world
 from edgewise.train.settings import PRECISIONS
 from edgewise.train.source import Batch, Source, check_source, is_classification, place
 
@@ -45,6 +47,7 @@ def evaluate(
     loss: Loss = cross_entropy,
     device: str | torch.device | None = None,
     precision: str = "float32",
+    split: bool = False,
 ) -> Evaluation:
     """Asks the model about every example once, in evaluation mode and without gradients.
 
@@ -58,6 +61,8 @@ def evaluate(
         loss: ``loss(prediction, target)``, the mean over the examples.
         device: Where to compute; None is where the model is.
         precision: ``"float32"``, or ``"bfloat16"`` or ``"float16"`` for autocast.
+        split: Where several processes train together, each computes some of the batches and all
+            get the same result; all of them must call it.
 
     Raises:
         InputError: If there is nothing to evaluate, or an example comes twice.
@@ -82,8 +87,11 @@ def evaluate(
     check_precision(precision)
     device = place(model, device)
     with evaluating(model), torch.no_grad():
-        parts = [_ask(model, batch, device, precision) for batch in batches.epoch(0)]
-        items, prediction, target = _gather(parts)
+        # With fewer batches than processes, one would have nothing to tell of.
+        rank, size = world() if split and len(batches) >= world()[1] else (0, 1)
+        mine = islice(batches.epoch(0), rank, None, size)
+        parts = [_ask(model, batch, device, precision) for batch in mine]
+        items, prediction, target = _gather(parts, size > 1)
         value = float(loss(prediction, target))
     if not math.isfinite(value):
         raise RunError(_blame(value, items, prediction))
@@ -134,11 +142,12 @@ def _ask(model: nn.Module, batch: Batch, device: torch.device, precision: str):
     return batch.items, wide, batch.target
 
 
-def _gather(parts: list) -> tuple[Tensor, Tensor, Tensor]:
-    """Items, predictions and targets of all batches, sorted by item."""
+def _gather(parts: list, everywhere: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Items, predictions and targets of all batches, of all processes too, sorted by item."""
     if not parts:
         raise InputError("batches gave nothing in epoch 0: give at least one batch")
-    items, prediction, target = (torch.cat(column) for column in zip(*parts, strict=True))
+    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+    items, prediction, target = map(gathered, columns) if everywhere else columns
     items, order = torch.sort(items)
     twice = items[1:][items[1:] == items[:-1]]
     if len(twice):

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from edgewise.core import InputError, write_atomically
+from edgewise.train.distributed import is_first
 from edgewise.train.history import Row
 
 
@@ -16,7 +17,8 @@ class CSVLog:
 
     The file is replaced as a whole at each epoch, and rows of this epoch or later ones are
     dropped first: an epoch that a killed run repeats is there once, and a new run starts anew.
-    Columns are added as rows bring them. Lists and dictionaries are written as JSON.
+    Columns are added as rows bring them. Lists and dictionaries are written as JSON. Where several
+    processes train together, the first one writes.
 
     Args:
         path: Where the file goes.
@@ -41,6 +43,8 @@ class CSVLog:
             InputError: If the file is there but wasn't written by a `CSVLog`.
 
         """
+        if not is_first():
+            return
         kept = [old for old in self._read() if int(old["epoch"]) < row["epoch"]]
         new = {key: _cell(value) for key, value in row.items()}
         rows = [*kept, new]

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from edgewise.core import InputError, RunError, seeded
 from edgewise.train.checkpoint import copy_state, identify
+from edgewise.train.distributed import Shared, agree, is_first, same_everywhere, world
 from edgewise.train.evaluate import Loss, evaluate
 from edgewise.train.history import Row, best_epoch, is_over, plain_row
 from edgewise.train.keeper import Keeper, State
@@ -47,6 +48,12 @@ def fit(
     called again with the same arguments, the run goes on from its last finished epoch and ends
     with the same weights and history, bit for bit on a CPU. A finished run is not run again. Its
     checkpoint holds the last and the best weights, but no optimiser.
+
+    Where ``torch.distributed`` is initialised, all its processes call this with the same arguments:
+    each takes its part of every batch and of the validation set, and all end with the same weights
+    and history, which are those of one process up to rounding (dropout draws other masks, batch
+    normalisation and penalties that look at the batch, such as the load balance, see a process's
+    part). The first process keeps the folder.
 
     What an epoch changes must be in the model's parameters and persistent buffers, and ``train``
     must give the same batches for the same epoch number.
@@ -105,11 +112,16 @@ def fit(
     keeper = Keeper(Path(folder), identify(model, len(train), settings, seed)) if folder else None
     if keeper:
         keeper.resume(state)
+    rank, size = world()
+    same_everywhere(len(state.history), "numbers of finished epochs")
+    if size > 1:
+        train = Shared(train, rank, size)
     while not is_over(state.history, settings):
         start = time.perf_counter()
         epoch = len(state.history) + 1
-        with seeded(seed, "epoch", epoch):
+        with seeded(seed, "epoch", epoch, *([rank] if rank else [])):
             row = _train(state, train, epoch, on_batch)
+            agree(model)
             row |= _validate(model, validation, epoch, settings, loss, device)
             if best_epoch([*state.history, row], settings.select) == epoch:
                 state.best = copy_state(model)
@@ -117,7 +129,7 @@ def fit(
                 call(row, model)
         state.history.append(plain_row(row))
         state.seconds.append(time.perf_counter() - start)
-        if keeper:
+        if keeper and is_first():
             keeper.keep(state)
     return _finish(state)
 
@@ -197,7 +209,7 @@ def _validate(
 ) -> Row:
     """The other half of the row."""
     try:
-        result = evaluate(model, validation, loss, device, settings.precision)
+        result = evaluate(model, validation, loss, device, settings.precision, split=True)
     except RunError as error:
         raise RunError(f"on the validation set in epoch {epoch}, {error}") from error
     return {"validation_loss": result.loss, "validation_accuracy": result.accuracy}

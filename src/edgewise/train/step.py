@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from edgewise.core import InputError, RunError
+from edgewise.train.distributed import items_of, sizes_of, summed, world
 from edgewise.train.evaluate import Loss, autocast, name_items
 from edgewise.train.parameter_names import matching
 from edgewise.train.settings import Settings
@@ -70,11 +73,49 @@ def groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
         yield group
 
 
+class Objective(nn.Module):
+    """What a batch is worth: the model, its loss and its penalty in one module.
+
+    Together, so that DistributedDataParallel sees every parameter that any of them uses.
+
+    Args:
+        model: Called as ``model(*batch.inputs)``.
+        loss: ``loss(prediction, target)``, the mean over the batch's examples.
+        penalty: ``penalty(model)``, called right after the forward pass.
+        precision: Of the forward pass.
+
+    """
+
+    def __init__(
+        self, model: nn.Module, loss: Loss, penalty: Penalty | None, precision: str
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self.penalty = model, loss, penalty
+        self.precision = precision
+
+    def forward(self, inputs: tuple[Tensor, ...], target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, the penalty and how many labels are right, each a scalar."""
+        with autocast(target.device, self.precision):
+            prediction = self.model(*inputs)
+            loss = _scalar("loss", self.loss(prediction, target))
+            penalty = torch.zeros_like(loss)
+            if self.penalty:
+                penalty = _scalar("penalty", self.penalty(self.model))
+        correct = torch.full_like(loss, math.nan)
+        if is_classification(prediction, target):
+            correct = (prediction.argmax(1) == target).sum().float()
+        return loss, penalty, correct.detach()
+
+
 class Stepper:
     """AdamW with clipping, accumulation and mixed precision, for one model on one device.
 
     AdamW is Loshchilov & Hutter, *Decoupled weight decay regularization* (ICLR 2019). Parameters
     with fewer than two dimensions (biases, gains, scales) are not decayed.
+
+    Where several processes train together (`edgewise.train.distributed`), each is given its part of
+    every batch, DistributedDataParallel adds up their gradients, and the numbers of a `Step` are
+    those of the whole batch.
 
     Args:
         model: Called as ``model(*batch.inputs)``.
@@ -99,7 +140,6 @@ class Stepper:
         device: torch.device,
     ) -> None:
         self.model, self.settings, self.device = model, settings, device
-        self.loss, self.penalty = loss, penalty
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         if not self.parameters:
             raise InputError("the model has no parameter that requires a gradient: nothing to fit")
@@ -110,6 +150,11 @@ class Stepper:
         )
         scaled = settings.precision == "float16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+        self.objective: nn.Module = Objective(model, loss, penalty, settings.precision)
+        self.processes = world()[1]
+        if self.processes > 1:
+            # Experts that nobody chose, and what waits for its epoch, get no gradient.
+            self.objective = DistributedDataParallel(self.objective, find_unused_parameters=True)
 
     def __call__(
         self, group: Sequence[Batch], epoch: int, first: int, batches: int, rate: float
@@ -129,10 +174,18 @@ class Stepper:
                 are then still those from before the step.
 
         """
-        examples = [len(batch.items) for batch in group]
+        here, examples = zip(*map(sizes_of, group), strict=True)
         shares = [n / sum(examples) for n in examples]
         self.optimiser.zero_grad()
-        measured = [self._backward(b, share) for b, share in zip(group, shares, strict=True)]
+        measured = []
+        for number, (batch, n, whole) in enumerate(zip(group, here, examples, strict=True), 1):
+            # Gradients are averaged over the processes once a step, with its last batch.
+            waits = self.processes > 1 and number < len(group)
+            with self.objective.no_sync() if waits else nullcontext():
+                # What the average over the processes divides by is made up for here.
+                measured.append(
+                    self._backward(batch, n * self.processes / sum(examples), n / whole)
+                )
         self.scaler.unscale_(self.optimiser)
         norm = clip_grad_norm_(self.parameters, self.settings.clip or math.inf)
         # One transfer a step: on an accelerator each .item() would wait for it.
@@ -155,20 +208,23 @@ class Stepper:
             gradient_norm=norm if math.isfinite(norm) else None,
         )
 
-    def _backward(self, batch: Batch, share: float) -> Tensor:
-        """Adds the batch's share to the gradient; returns (loss, penalty, right labels)."""
+    def _backward(self, batch: Batch, share: float, part: float) -> Tensor:
+        """Adds the batch's share to the gradient; returns (loss, penalty, right labels).
+
+        Args:
+            batch: The examples.
+            share: What their mean loss counts in the step's.
+            part: What they are of the batch of all processes.
+
+        """
         batch = batch.to(self.device)
-        with autocast(self.device, self.settings.precision):
-            prediction = self.model(*batch.inputs)
-            loss = _scalar("loss", self.loss(prediction, batch.target))
-            penalty = torch.zeros_like(loss)
-            if self.penalty:
-                penalty = _scalar("penalty", self.penalty(self.model))
+        loss, penalty, correct = self.objective(batch.inputs, batch.target)
         self.scaler.scale((loss + penalty) * share).backward()
-        correct = torch.full_like(loss, math.nan)
-        if is_classification(prediction, batch.target):
-            correct = (prediction.argmax(1) == batch.target).sum().float()
-        return torch.stack([x.detach() for x in (loss, penalty, correct)])
+        measured = torch.stack([x.detach() for x in (loss, penalty, correct)])
+        if self.processes == 1:
+            return measured
+        # An example that stands in for none is worth nothing, its label neither.
+        return summed(measured * measured.new_tensor([part, part, float(part > 0)]))
 
     def _check(
         self, rows: list, norm: float, group: Sequence[Batch], epoch: int, first: int
@@ -176,14 +232,14 @@ class Stepper:
         for number, (row, batch) in enumerate(zip(rows, group, strict=True), first):
             for name, value in zip(("loss", "penalty"), row, strict=False):
                 if not math.isfinite(value):
-                    where = f"epoch {epoch}, batch {number} ({name_items(batch.items)})"
+                    where = f"epoch {epoch}, batch {number} ({name_items(items_of(batch))})"
                     raise RunError(f"the {name} is {value} in {where}: {_REMEDY}")
         # Overflow is how loss scaling finds its scale; below 1 it is no longer the scale's fault.
         if math.isfinite(norm) or (self.scaler.is_enabled() and self.scaler.get_scale() >= 1):
             return
         last = first + len(group) - 1
         which = f"batch {first}" if last == first else f"batches {first} to {last}"
-        items = name_items(torch.cat([batch.items for batch in group]))
+        items = name_items(torch.cat([items_of(batch) for batch in group]))
         raise RunError(
             f"the gradient norm is {norm} in epoch {epoch}, {which} ({items}): {_REMEDY}"
         )
