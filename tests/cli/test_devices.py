@@ -20,6 +20,7 @@ def job(folder, **changes):
     return ImageJob(**(SMALL | {"cpu": True, "save_path": str(folder / "m.safetensors")} | changes))
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_history_of_one(tmp_path, capfd):
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):

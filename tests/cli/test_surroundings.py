@@ -65,6 +65,7 @@ def call(folder, environment, *words, prefix=()):
     return done
 
 
+@pytest.mark.slow
 def test_a_study_in_a_bare_environment(away):
     folder, environment = away
     done = call(folder, environment, "compare", "study.json", "--out", "out")

@@ -35,6 +35,7 @@ def check_story(text: str) -> None:
     assert float(re.search(r"largest relative error .*: (\S+)", text).group(1)) < 1e-12
 
 
+@pytest.mark.slow
 def test_it_runs_with_a_tiny_budget(tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")

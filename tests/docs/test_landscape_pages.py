@@ -23,6 +23,7 @@ def cells() -> list[dict]:
     return json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_with_a_tiny_budget(cells, tmp_path, monkeypatch, capsys):
     """In this process: a kernel takes longer to start than the cells to run."""
     plt = pytest.importorskip("matplotlib.pyplot")

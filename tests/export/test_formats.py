@@ -21,7 +21,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 # Tracing a model takes seconds: these cells stand for the others in the quick tests.
 QUICK = {
     ("KAN", "onnx"),
-    ("SequenceClassifier", "onnx"),
     ("MLP", "program"),
     ("KAF", "program"),
     ("KernelActivation", "program"),

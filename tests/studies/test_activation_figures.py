@@ -202,7 +202,7 @@ def test_encoders_are_shown_as_functions_of_time_instead(tmp_path):
     assert not (tmp_path / "trials/kmote/seed-0/functions.npz").exists()
 
 
-@pytest.mark.parametrize("fault", ["missing", "torn"])
+@pytest.mark.parametrize("fault", ["missing", "torn", "short"])
 def test_damaged_functions_are_named(study, tmp_path, fault):
     import shutil
 
@@ -213,6 +213,8 @@ def test_damaged_functions_are_named(study, tmp_path, fault):
     else:
         with np.load(path) as file:
             kept = {name: file[name] for name in file.files if name != "0:after"}
+            if fault == "short":
+                kept |= {"0:after": file["0:after"], "about": file["about"][:1]}
         np.savez(path, **kept)
     trial = next(
         t for t in read_study(tmp_path / "copy").trials if (t.variant, t.seed) == ("kan", 0)
@@ -221,6 +223,9 @@ def test_damaged_functions_are_named(study, tmp_path, fault):
         trial.functions()
     assert str(error.value).startswith(f"{path} is damaged (")
     assert ("it has no '0:after'" in str(error.value)) == (fault == "missing")
+    assert ("its arrays disagree: index 1 is out of bounds" in str(error.value)) == (
+        fault == "short"
+    )
 
 
 def test_texts_are_looked_at_without_their_padding(tmp_path, monkeypatch):

@@ -94,6 +94,7 @@ def test_kill_9_of_a_worker(folders, undisturbed):
         goes_on(root, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_lost_trial_is_tried_again_at_once_if_asked(tmp_path, undisturbed):
     from edgewise.studies.engine import make_engine
 
@@ -131,6 +132,7 @@ def refusal(root):
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_drivers_then_kill_9_of_the_one(folders, undisturbed):
     for root, draw in folders:

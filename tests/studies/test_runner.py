@@ -126,6 +126,7 @@ def test_a_variant_that_fails_does_not_take_the_rest_down(tmp_path):
     assert (tmp_path / "trials" / "learned" / "seed-0" / "record.json").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_its_own_trial_only(tmp_path):
     killed = []
 

@@ -1,5 +1,6 @@
 """Many runs, made into evidence."""
 
+from edgewise.studies.activation_figures import draw_functions
 from edgewise.studies.configure import STUDIES, grid, make_study
 from edgewise.studies.dense_studies import DENSE_MODELS, FunctionStudy, TabularStudy
 from edgewise.studies.encoder_study import ALL_ENCODERS, EncoderStudy

@@ -121,10 +121,13 @@ class Trial:
         path = self.folder / "functions.npz"
         if not path.exists():
             return ()
+        arrays = _arrays(path, self.folder)
         try:
-            return unpack(_arrays(path, self.folder))
+            return unpack(arrays)
         except KeyError as error:
             raise _broken(path, f"it has no {error.args[0]!r}", self.folder) from None
+        except (IndexError, ValueError) as error:
+            raise _broken(path, f"its arrays disagree: {error}", self.folder) from None
 
 
 @dataclass(frozen=True)
