@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench docs clean
+.PHONY: help demo test test-slow fuzz check bench docs clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ test: $(STAMP)   ## the tests, doctests included (minutes)
 
 test-slow: $(STAMP) ## the long tests: ten kills, a thousand simulated studies
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(STAMP)   ## 200 000 inputs for each reader of files (long)
+	FUZZ_INPUTS=200000 $(BIN)/python -m pytest -m "slow or not slow" --timeout 0 tests/fuzz
 
 check: $(STAMP)  ## lint, format and the floors of the architecture
 	$(BIN)/ruff check .
