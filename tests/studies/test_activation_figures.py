@@ -51,7 +51,8 @@ def test_a_panel_shows_both_curves_and_where_the_inputs_are():
     assert dashed.get_color() != solid.get_color()
     assert axes.get_title() == f"{found[0].labels[0]}\nspread {found[0].spread[0]:.2g}"
     heights = axes.patches[0].get_data().values - axes.patches[0].get_data().baseline
-    assert heights / heights.max() == pytest.approx(found[0].density[0] / found[0].density[0].max())
+    roots = np.sqrt(found[0].density[0] / found[0].density[0].max())
+    assert heights / heights.max() == pytest.approx(roots)
     # One scale for the row, and the curves within it.
     assert len({axes.get_ylim() for axes in rows[0]}) == 1
     assert all(
@@ -69,7 +70,7 @@ def test_a_panel_shows_both_curves_and_where_the_inputs_are():
     assert texts == [
         "after training",
         "before training",
-        "its inputs: how many lie where, middle 99 %",
+        "its inputs: how many lie where (root scale), middle 99 %",
     ]
 
 

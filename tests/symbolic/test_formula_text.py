@@ -28,7 +28,7 @@ def between_lines(model, source):
     return ew.symbolic.SymbolicKAN([ends[0], *model.layers, ends[1]])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 4),

@@ -145,7 +145,8 @@ def _panel(axes: Axes, layer: LayerFunctions, place: int, low: float, high: floa
     x, density = layer.x[place], layer.density[place]
     # A third of the panel's height, standing on its floor; its own scale says nothing here.
     floor = low - 0.4 * (high - low)
-    share = density / max(1, density.max())
+    # Of an image most pixels are background: by their roots the others can be seen, too.
+    share = np.sqrt(density / max(1, density.max()))
     edges = np.linspace(x[0], x[-1], len(density) + 1)
     axes.stairs(floor + 0.33 * (high - low) * share, edges, baseline=floor, fill=True, fc=_DENSITY)
     if layer.before is not None:
@@ -170,5 +171,7 @@ def _legend(figure: Figure, with_before: bool) -> None:
         handles.append(Line2D([], [], **dashed, label="before training"))
     else:
         handles[0].set_label("the function")
-    handles.append(Patch(facecolor=_DENSITY, label="its inputs: how many lie where, middle 99 %"))
+    handles.append(
+        Patch(facecolor=_DENSITY, label="its inputs: how many lie where (root scale), middle 99 %")
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)

@@ -116,8 +116,6 @@ def settle(model: SymbolicKAN, x: Float[Tensor, "N I"]) -> None:
     for layer, after in zip(model.layers[:-1], model.layers[1:], strict=True):
         z = layer(x)
         shift, scale = _where(layer, z)
-        if after.splines is None:
-            after.bias.add_(torch.zeros_like(after.bias))
         _move(layer, shift, scale)
         moved = layer(x)
         _follow(after, z, moved, shift, scale)
