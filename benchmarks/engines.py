@@ -23,7 +23,7 @@ import numpy as np
 
 from edgewise.core import write_json
 from edgewise.studies import EncoderStudy, run_study
-from edgewise.studies.engine import make_engine
+from edgewise.studies.running.engine import make_engine
 
 KEPT = ("record.json", "history.jsonl", "predictions.npz", "curves.npz", "best.safetensors")
 

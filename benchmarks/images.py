@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from edgewise.core import read_json, write_atomically
-from edgewise.studies.image_job import make_image_job
-from edgewise.studies.image_run import train_images
+from edgewise.jobs.images.job import make_image_job
+from edgewise.jobs.images.run import train_images
 
 KAN_SIZE, CONV_SIZE = 460_000, 100_000
 NETWORKS = {

@@ -2,20 +2,22 @@
 
 The rooms, from the ground up: ``core``, ``kernels``, ``curvature``, ``bases``, ``layers``,
 ``encoders``, ``models``, ``optim``, ``losses``, ``data``, ``train``, ``landscape``, ``symbolic``,
-``export``, ``studies``. They are imported when they are first asked for, so that
-``import edgewise`` and ``edgewise --help`` answer at once.
+``activations``, ``export``, ``jobs``, ``studies``. They are imported when they are first asked
+for, so that ``import edgewise`` and ``edgewise --help`` answer at once.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgewise import activations as activations
     from edgewise import bases as bases
     from edgewise import core as core
     from edgewise import curvature as curvature
     from edgewise import data as data
     from edgewise import encoders as encoders
     from edgewise import export as export
+    from edgewise import jobs as jobs
     from edgewise import kernels as kernels
     from edgewise import landscape as landscape
     from edgewise import layers as layers
@@ -34,7 +36,8 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     *("core", "kernels", "curvature", "bases", "layers", "encoders", "models"),
-    *("optim", "losses", "data", "train", "landscape", "symbolic", "export", "studies"),
+    *("optim", "losses", "data", "train", "landscape", "symbolic", "activations", "export"),
+    *("jobs", "studies"),
 )
 _NAMES = {
     "save": "export",

@@ -11,7 +11,7 @@ import torch
 from edgewise.cli.devices import _wait, check_devices, train_on
 from edgewise.cli.main import run
 from edgewise.core import InputError, RunError
-from edgewise.studies.image_job import ImageJob
+from edgewise.jobs.images.job import ImageJob
 
 SMALL = {"dataset": "digits", "limit": 100, "hidden_dim": 6, "num_epochs": 2, "dropout": 0.0}
 

@@ -5,7 +5,7 @@ import torch
 
 import edgewise as ew
 from edgewise.cli.main import run
-from edgewise.studies import landscape_run
+from edgewise.jobs.landscape import run as landscape_run
 
 SMALL = ["--samples", "60", "--alphas=-0.5:1.5:5", "--top", "2", "--probes", "2", "--steps", "5"]
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from page_blocks import DOCS, ROOT, blocks
 
-from edgewise.studies.engine import ENGINES
-from edgewise.studies.space import make_space
+from edgewise.studies.running.engine import ENGINES
+from edgewise.studies.search.space import make_space
 
 
 def test_python_blocks_run(capsys):
@@ -35,14 +35,14 @@ def test_the_options_of_ray_are_on_the_page():
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("studies/processes.py", "the worker process died with exit code"),
-        ("studies/processes.py", ", perhaps for want of memory: try fewer workers"),
+        ("studies/running/processes.py", "the worker process died with exit code"),
+        ("studies/running/processes.py", ", perhaps for want of memory: try fewer workers"),
         ("cli/main.py", "interrupted; what was finished is kept, the same command goes on"),
-        ("studies/attempt.py", "can't be written any more ("),
-        ("studies/attempt.py", "): try fewer workers, a smaller batch_size or hidden_dim"),
-        ("studies/study_folder.py", "another edgewise process is running the study in"),
+        ("studies/running/attempt.py", "can't be written any more ("),
+        ("studies/running/attempt.py", "): try fewer workers, a smaller batch_size or hidden_dim"),
+        ("studies/running/study_folder.py", "another edgewise process is running the study in"),
         ("train/checkpoint.py", "is damaged or not a checkpoint: delete it to start the run again"),
-        ("studies/study_folder.py", "was begun on other data: "),
+        ("studies/running/study_folder.py", "was begun on other data: "),
     ],
 )
 def test_what_the_table_quotes_is_what_is_said(place, words):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgewise.core import EdgewiseError, read_json, write_json
 from edgewise.studies import STUDIES, AbstractStudy, grid, make_study
-from edgewise.studies.configure import study_values
-from edgewise.studies.records import StudyRecords, read_study
+from edgewise.studies.kinds.configure import study_values
+from edgewise.studies.records.records import StudyRecords, read_study
 
 SOUND = [
     {},

@@ -5,11 +5,11 @@ import pytest
 import synthetic_study as made
 
 from edgewise.core import InputError, read_json, write_json
-from edgewise.studies.analysis import analyse
-from edgewise.studies.comparison import MAX_LISTED, compare_pairs
-from edgewise.studies.records import read_study
+from edgewise.studies.records.records import read_study
+from edgewise.studies.report.analysis import analyse
+from edgewise.studies.report.variant import convergence_epoch, over_seeds, stability
 from edgewise.studies.statistics import crossed_difference, holm, mean_interval
-from edgewise.studies.variant import convergence_epoch, over_seeds, stability
+from edgewise.studies.statistics.comparison import MAX_LISTED, compare_pairs
 
 SKILL = {"raw": 0.6, "lete": 0.85, "kmote": 0.9}
 

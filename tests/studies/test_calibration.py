@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgewise.core import InputError
-from edgewise.studies.calibration import SEED_EFFECTS, calibrate, simulate
+from edgewise.studies.statistics.calibration import SEED_EFFECTS, calibrate, simulate
 
 
 def ceiling(studies):

@@ -11,10 +11,10 @@ from edgewise.cli.main import run
 from edgewise.cli.run_flags import RunFlags
 from edgewise.core import InputError, RunError, read_json
 from edgewise.studies import Variant, run_study
-from edgewise.studies.attempt import is_full
-from edgewise.studies.engine import halting, make_engine
-from edgewise.studies.processes import LocalEngine
-from edgewise.studies.study_folder import check_variants
+from edgewise.studies.running.attempt import is_full
+from edgewise.studies.running.engine import halting, make_engine
+from edgewise.studies.running.processes import LocalEngine
+from edgewise.studies.running.study_folder import check_variants
 from edgewise.train.loggers import LOGGERS
 
 

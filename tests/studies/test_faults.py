@@ -22,9 +22,9 @@ from small_study import kept_files, small_study
 from edgewise.cli.main import run
 from edgewise.core import InputError, RunError, read_json
 from edgewise.studies import run_study
-from edgewise.studies.records import read_study
-from edgewise.studies.status import read_status
-from edgewise.studies.study_folder import is_driven
+from edgewise.studies.records.records import read_study
+from edgewise.studies.running.status import read_status
+from edgewise.studies.running.study_folder import is_driven
 
 STUDY = {"encoders": ("raw", "learned"), "seeds": 2, "epochs": 2, "limit": 60}
 
@@ -96,7 +96,7 @@ def test_kill_9_of_a_worker(folders, undisturbed):
 
 @pytest.mark.slow
 def test_a_lost_trial_is_tried_again_at_once_if_asked(tmp_path, undisturbed):
-    from edgewise.studies.engine import make_engine
+    from edgewise.studies.running.engine import make_engine
 
     seen = []
 
@@ -303,7 +303,7 @@ def test_want_of_memory_says_what_to_try(tmp_path, monkeypatch):
             "tried to allocate 4000000000000 bytes. Error code 12 (Cannot allocate memory)"
         )
 
-    monkeypatch.setattr("edgewise.studies.attempt.run_trial", trial)
+    monkeypatch.setattr("edgewise.studies.running.attempt.run_trial", trial)
     run_study(small_study(**STUDY | {"encoders": ("raw",), "seeds": 1}), tmp_path)
     message = read_json(next(tmp_path.rglob("failure.json")))["message"]
     assert message.startswith("out of memory ([enforce fail at alloc_cpu.cpp:124] . Default")

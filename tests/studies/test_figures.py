@@ -5,14 +5,16 @@ import pytest
 import synthetic_study as made
 from matplotlib.figure import Figure
 
-from edgewise.studies import figures
-from edgewise.studies.analysis import analyse
-from edgewise.studies.figure_style import COLOURS, MAX_DRAWN, style
-from edgewise.studies.figures_results import NOTHING
-from edgewise.studies.figures_time import _coarse
-from edgewise.studies.records import read_study
+from edgewise import drawing
+from edgewise.drawing import COLOURS
+from edgewise.studies.records.records import read_study
+from edgewise.studies.report import figures
+from edgewise.studies.report.analysis import analyse
+from edgewise.studies.report.figures_results import NOTHING
+from edgewise.studies.report.figures_time import _coarse
+from edgewise.studies.report.look import MAX_DRAWN, style
 
-NAMES = [n for n in figures.__all__ if n not in ("png", "save_png", "settle", "svg")]
+NAMES = figures.__all__
 
 
 def draw(name, records, analysis):
@@ -49,7 +51,7 @@ def studies(tmp_path_factory):
 def test_every_figure_draws_whatever_there_is(studies, study, name):
     figure = draw(name, *studies[study])
     assert isinstance(figure, Figure)
-    assert figures.png(figures.settle(figure), dpi=30)[:4] == b"\x89PNG"
+    assert drawing.png(drawing.settle(figure), dpi=30)[:4] == b"\x89PNG"
     if study == "none":
         expected = "No variant of this study has experts" if name == "expert_usage" else NOTHING
         assert expected in texts(figure)
@@ -109,7 +111,7 @@ def test_many_variants_are_cut_to_the_best(tmp_path):
 
 def test_svg_stands_alone_in_a_page(studies):
     figure = figures.training_curves(studies["six"][1])
-    one, other = figures.svg(figure, "one"), figures.svg(figure, "other")
+    one, other = drawing.svg(figure, "one"), drawing.svg(figure, "other")
     assert one.startswith("<svg")
     assert "http" not in one
     assert "<metadata" not in one
@@ -123,8 +125,8 @@ def test_svg_stands_alone_in_a_page(studies):
 
 def test_the_same_records_give_the_same_bytes(studies):
     one, other = (draw("training_curves", *studies["six"]) for _ in range(2))
-    assert figures.svg(one, "x") == figures.svg(other, "x")
-    assert figures.png(one) == figures.png(other)
+    assert drawing.svg(one, "x") == drawing.svg(other, "x")
+    assert drawing.png(one) == drawing.png(other)
 
 
 def test_density_keeps_its_shape_when_made_coarse():

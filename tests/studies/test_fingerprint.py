@@ -7,7 +7,7 @@ from small_study import small_study
 
 from edgewise.core import InputError
 from edgewise.studies import make_study, run_study
-from edgewise.studies.fingerprint import fingerprint
+from edgewise.studies.running.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)

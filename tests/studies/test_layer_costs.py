@@ -4,7 +4,7 @@ import torch
 from edgewise.core import InputError
 from edgewise.kernels import chosen
 from edgewise.models import KAN
-from edgewise.studies.layer_costs import OURS, layer_costs, path_of
+from edgewise.studies.costs.layer_costs import OURS, layer_costs, path_of
 
 
 def test_every_network_is_timed_and_measured_beside_ours():

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from edgewise.studies.progress import StudyProgress
+from edgewise.studies.running.progress import StudyProgress
 
 
 def said(*events: dict) -> str:

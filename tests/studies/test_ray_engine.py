@@ -11,10 +11,10 @@ from small_study import kept_files, small_study
 
 from edgewise.core import InputError, RunError, read_json
 from edgewise.studies import run_study
-from edgewise.studies.attempt import Work
-from edgewise.studies.engine import make_engine
-from edgewise.studies.ray_engine import GIB, RayEngine, _slots, _try, _unpack
-from edgewise.studies.trial import make_trial
+from edgewise.studies.running.attempt import Work
+from edgewise.studies.running.engine import make_engine
+from edgewise.studies.running.ray_engine import GIB, RayEngine, _slots, _try, _unpack
+from edgewise.studies.running.trial import make_trial
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'edgewise[ray]'")
 # Ray's own, on the way in and out.
@@ -66,7 +66,7 @@ def test_room_is_counted_on_living_nodes_only():
 @pytest.fixture
 def fetched(monkeypatch):
     """The data stand for their own reference."""
-    monkeypatch.setattr("edgewise.studies.ray_engine._fetched", lambda reference: reference)
+    monkeypatch.setattr("edgewise.studies.running.ray_engine._fetched", lambda reference: reference)
 
 
 @pytest.mark.usefixtures("fetched")

@@ -5,7 +5,7 @@ import pytest
 import synthetic_study as made
 
 from edgewise.core import InputError
-from edgewise.studies.records import read_study
+from edgewise.studies.records.records import read_study
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import synthetic_study as made
 from rich.console import Console
 
 from edgewise.core import InputError
-from edgewise.studies.analysis import analyse
-from edgewise.studies.records import read_study
-from edgewise.studies.report import summary_table as table_of
-from edgewise.studies.report import write_report
-from edgewise.studies.tables import SUMMARY_COLUMNS
+from edgewise.studies.records.records import read_study
+from edgewise.studies.report.analysis import analyse
+from edgewise.studies.report.report import summary_table as table_of
+from edgewise.studies.report.report import write_report
+from edgewise.studies.report.tables import SUMMARY_COLUMNS
 
 FILES = (
     "training_histories.json",

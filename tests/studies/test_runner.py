@@ -20,7 +20,7 @@ from edgewise.encoders import ENCODERS, RawTime
 from edgewise.export import load
 from edgewise.models import count_parameters
 from edgewise.studies import run_study
-from edgewise.studies.trial import build_model, make_trial
+from edgewise.studies.running.trial import build_model, make_trial
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from small_study import small_study
 
 from edgewise.cli.main import run
 from edgewise.core import InputError, read_json
-from edgewise.studies.records import read_study
-from edgewise.studies.search import best, search
-from edgewise.studies.space import make_space
+from edgewise.studies.records.records import read_study
+from edgewise.studies.search.search import best, search
+from edgewise.studies.search.space import make_space
 
 pytest.importorskip("optuna", reason="needs Optuna: pip install 'edgewise[search]'")
 
@@ -74,7 +74,7 @@ def test_more_trials_are_added(whole, tmp_path):
 
 
 def test_the_test_split_is_not_looked_at(tmp_path, monkeypatch):
-    from edgewise.studies.encoder_study import EncoderStudy
+    from edgewise.studies.kinds.encoder_study import EncoderStudy
 
     plain, seen = EncoderStudy.batches, set()
 

@@ -9,8 +9,14 @@ from small_study import small_study
 from edgewise.cli.main import run
 from edgewise.core import InputError, write_json
 from edgewise.studies import run_study
-from edgewise.studies.status import StudyStatus, TrialStatus, _remaining, _running, read_status
-from edgewise.studies.study_folder import is_driven
+from edgewise.studies.running.status import (
+    StudyStatus,
+    TrialStatus,
+    _remaining,
+    _running,
+    read_status,
+)
+from edgewise.studies.running.study_folder import is_driven
 
 NOW = time.mktime(time.strptime("2026-11-22 10:01:40", "%Y-%m-%d %H:%M:%S"))
 LOG = """2026-11-22 09:00:00 plan

@@ -6,7 +6,7 @@ from torch import nn
 from edgewise.core import InputError
 from edgewise.models import count_parameters
 from edgewise.studies import make_study
-from edgewise.studies.trial import build_model, make_trial
+from edgewise.studies.running.trial import build_model, make_trial
 
 ROWS = {"study": "tabular", "dataset": "iris", "num_layers": 1}
 

@@ -1,6 +1,6 @@
 import pytest
 
-from edgewise.studies.verdicts import established, headline, too_few_seeds, verdict
+from edgewise.studies.statistics.verdicts import established, headline, too_few_seeds, verdict
 
 SURE = {
     "a": "kmote",

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edgewise.core import InputError
-from edgewise.studies.encoder_costs import encoder_costs
-from edgewise.studies.layer_costs import layer_costs, path_of
+from edgewise.studies.costs.encoder_costs import encoder_costs
+from edgewise.studies.costs.layer_costs import layer_costs, path_of
 
 app = App(name="bench")
 

@@ -11,7 +11,7 @@ from edgewise.cli.configuration import ConfigFile, Folder, read_values, study_fl
 from edgewise.cli.report import show_report
 from edgewise.cli.run_flags import Run, RunFlags
 from edgewise.studies import AbstractStudy, Variant, make_study, run_study
-from edgewise.studies.progress import StudyProgress
+from edgewise.studies.running.progress import StudyProgress
 
 app = App(name="compare")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from edgewise.core import InputError, RunError, write_json
-from edgewise.studies.image_job import ImageJob
+from edgewise.jobs.images.job import ImageJob
 
 DRIVEN = "EDGEWISE_DRIVEN"
 """Set in processes that end when the one that started them does."""

@@ -7,8 +7,8 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from edgewise.cli.data import DataDir
-from edgewise.studies.image_evaluation import evaluate_images
-from edgewise.studies.image_files import score_line
+from edgewise.jobs.images.evaluation import evaluate_images
+from edgewise.jobs.images.files import score_line
 
 app = App(name="evaluate")
 

@@ -7,9 +7,9 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from edgewise.studies.formula_job import FormulaJob, Formulas, find_formulas
-from edgewise.studies.formula_report import check_folder, write_formulas
-from edgewise.studies.formula_text import as_text, tables
+from edgewise.jobs.formula.job import FormulaJob, Formulas, find_formulas
+from edgewise.jobs.formula.report import check_folder, write_formulas
+from edgewise.jobs.formula.text import as_text, tables
 
 app = App(name="formula")
 

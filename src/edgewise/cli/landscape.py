@@ -11,9 +11,9 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from edgewise.cli.flags import flags_of
 from edgewise.core import read_json
-from edgewise.studies.landscape_job import LandscapeJob
-from edgewise.studies.landscape_report import headline
-from edgewise.studies.landscape_run import run_landscape
+from edgewise.jobs.landscape.job import LandscapeJob
+from edgewise.jobs.landscape.report import headline
+from edgewise.jobs.landscape.run import run_landscape
 
 app = App(name="landscape")
 

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from edgewise.core import InputError, read_json
-from edgewise.studies.report import summary_table, write_report
+from edgewise.studies.report.report import summary_table, write_report
 
 app = App(name="report")
 

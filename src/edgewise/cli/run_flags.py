@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from edgewise.studies.engine import ENGINES, Engine, make_engine
+from edgewise.studies.running.engine import ENGINES, Engine, make_engine
 
 
 @dataclass(frozen=True)

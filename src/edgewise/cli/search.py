@@ -12,12 +12,12 @@ from edgewise.cli.compare import train_and_report
 from edgewise.cli.configuration import Folder, read_values
 from edgewise.cli.run_flags import Run, RunFlags
 from edgewise.core import require, write_json
+from edgewise.drawing import save_png
 from edgewise.studies import make_study
-from edgewise.studies.figure_style import save_png
-from edgewise.studies.progress import StudyProgress
-from edgewise.studies.search import Tried, best, search
-from edgewise.studies.search_figure import search_history
-from edgewise.studies.space import make_space
+from edgewise.studies.running.progress import StudyProgress
+from edgewise.studies.search.figure import search_history
+from edgewise.studies.search.search import Tried, best, search
+from edgewise.studies.search.space import make_space
 
 app = App(name="search")
 

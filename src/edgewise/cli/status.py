@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from edgewise.studies.status import STATES, StudyStatus, read_status
+from edgewise.studies.running.status import STATES, StudyStatus, read_status
 
 app = App(name="status")
 

@@ -11,8 +11,8 @@ from edgewise.cli.devices import check_devices, end_with_parent, train_on
 from edgewise.cli.flags import flags_of
 from edgewise.cli.run_flags import names_in
 from edgewise.core import InputError, read_json
-from edgewise.studies.image_job import ImageJob, make_image_job
-from edgewise.studies.image_run import train_images
+from edgewise.jobs.images.job import ImageJob, make_image_job
+from edgewise.jobs.images.run import train_images
 from edgewise.train import ProgressBar, Step, check_loggers, is_first, joined, make_loggers
 
 app = App(name="train")

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edgewise import drawing
 from edgewise.core import InputError, write_atomically
 from edgewise.curvature import Density
 from edgewise.landscape.bins import density_bins
@@ -16,8 +17,8 @@ from edgewise.landscape.page import heat_page, line_page
 from edgewise.landscape.path import Path
 from edgewise.landscape.slices import Slice
 
-# Okabe and Ito (2008): told apart by people with any of the common colour deficiencies.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+# Blue before black: most figures here have one line only.
+COLOURS = tuple(drawing.COLOURS[place] for place in (4, 5, 3, 6, 2, 1, 0))
 
 
 def draw_path(path: Path, title: str = "Loss along a line between two states") -> Figure:

@@ -1,0 +1,1 @@
+"""From a table to its formulas: `edgewise formula`."""

@@ -1,0 +1,1 @@
+"""One network trained on images: `edgewise train` and `edgewise evaluate`."""

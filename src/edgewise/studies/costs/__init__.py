@@ -1,0 +1,1 @@
+"""What encoders and layers cost: `edgewise bench`."""

@@ -1,0 +1,1 @@
+"""What trials left on the disk, read and checked."""

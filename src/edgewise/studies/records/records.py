@@ -1,0 +1,331 @@
+"""Reads what a study left behind: one folder a trial, nothing trained, nothing changed."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewise.activations.learned import LayerFunctions, unpack
+from edgewise.core import InputError, read_json
+from edgewise.studies.kinds.metric import CLASSES, METRICS, NUMBERS, Metric
+from edgewise.studies.records.predictions import Predictions, load_predictions
+from edgewise.studies.records.seal import check_seal
+
+RECORD_KEYS = (
+    "variant",
+    "subject",
+    "options",
+    "seed",
+    "task",
+    "parameters",
+    "encoder_parameters",
+    "classes",
+    "epochs",
+    "best_epoch",
+    "stopped_early",
+    "validation",
+    "train",
+    "test",
+    "final",
+    "extra",
+    "expert_usage",
+)
+HISTORY_KEYS = ("epoch", "train_loss", "validation_loss")
+TIMING_KEYS = ("seconds_per_epoch", "seconds", "peak_memory_bytes", "device", "threads")
+PREDICTION_KEYS = {
+    CLASSES: ("item", "label", "predicted", "length", "probability", "true_probability"),
+    NUMBERS: ("item", "label", "predicted", "length"),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial: one variant trained from one seed."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    timing: Mapping[str, Any]
+    history: tuple[Mapping[str, Any], ...]
+
+    @property
+    def variant(self) -> str:
+        """What was compared, for instance the name of a time encoder."""
+        return self.record["variant"]
+
+    @property
+    def seed(self) -> int:
+        """The seed; trials of one seed saw the same data in the same order."""
+        return self.record["seed"]
+
+    @property
+    def metric(self) -> Metric:
+        """By what it is ranked."""
+        return METRICS[self.record["task"]]
+
+    def score(self, part: str) -> float:
+        """Its metric on ``"train"``, ``"validation"``, ``"test"``; ``"final"`` is unchosen."""
+        return self.record[part][self.metric.key]
+
+    def learning(self, part: str) -> list[float]:
+        """Its metric on ``"train"`` or ``"validation"`` after each epoch."""
+        return [row[f"{part}_{self.metric.key}"] for row in self.history]
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """The test set: item, label, predicted, length, each (I,).
+
+        Of classes probability and true_probability too.
+
+        Raises:
+            InputError: If the file is missing, damaged or lacks an array.
+
+        """
+        arrays = _arrays(self.folder / "predictions.npz", self.folder)
+        missing = [key for key in PREDICTION_KEYS[self.record["task"]] if key not in arrays]
+        if missing:
+            raise _broken(self.folder / "predictions.npz", f"it has no {missing[0]!r}", self.folder)
+        return arrays
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """The learned functions of time, or nothing where the trial kept none.
+
+        Returns:
+            ``time`` (T,) in the user's units, ``density`` (T,) of training events, and an array
+            (T, d) for each family of functions, such as "expert:fourier", "router", "embedding".
+
+        Raises:
+            InputError: If the file is damaged or has no ``time``.
+
+        """
+        path = self.folder / "curves.npz"
+        if not path.exists():
+            return {}
+        arrays = _arrays(path, self.folder)
+        for key in ("time", "density"):
+            if key not in arrays:
+                raise _broken(path, f"it has no {key!r}", self.folder)
+        return arrays
+
+    def functions(self) -> tuple[LayerFunctions, ...]:
+        """The learned functions of each layer, or nothing where the trial kept none.
+
+        Raises:
+            InputError: If the file is damaged or lacks an array.
+
+        """
+        path = self.folder / "functions.npz"
+        if not path.exists():
+            return ()
+        arrays = _arrays(path, self.folder)
+        try:
+            return unpack(arrays)
+        except KeyError as error:
+            raise _broken(path, f"it has no {error.args[0]!r}", self.folder) from None
+        except (IndexError, ValueError) as error:
+            raise _broken(path, f"its arrays disagree: {error}", self.folder) from None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that raised."""
+
+    folder: Path
+    variant: str
+    seed: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class StudyRecords:
+    """A study as it lies on disk.
+
+    Attributes:
+        folder: Where it lies.
+        config: The resolved configuration.
+        trials: The finished trials, by variant and seed.
+        failures: The failed ones.
+        unfinished: Folders of trials that have neither a record nor a failure: the run was stopped.
+
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    failures: tuple[Failure, ...]
+    unfinished: tuple[Path, ...]
+
+    @cached_property
+    def by_variant(self) -> dict[str, tuple[Trial, ...]]:
+        """The finished trials of each variant, by seed; variants as configured, then by name."""
+        configured = [
+            name
+            for key in ("encoders", "models")
+            for name in self.config.get(key, ())
+            if isinstance(name, str)
+        ]
+        rank = {name: place for place, name in enumerate(configured)}
+        found: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            found.setdefault(trial.variant, []).append(trial)
+        names = sorted(found, key=lambda name: (rank.get(name, len(rank)), name))
+        return {name: tuple(sorted(found[name], key=lambda t: t.seed)) for name in names}
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds that any variant finished."""
+        return tuple(sorted({trial.seed for trial in self.trials}))
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """The answers of all trials side by side, read on first use.
+
+        Raises:
+            InputError: If no trial is finished, or the trials were tested on different items.
+
+        """
+        if not self.trials:
+            raise InputError(f"{self.folder} has no finished trial: run the study first")
+        return load_predictions(self.by_variant)
+
+
+def read_study(folder: str | Path) -> StudyRecords:
+    """Reads a study's folder; predictions and curves are read later, when asked for.
+
+    Args:
+        folder: What `edgewise compare --out` wrote: ``config.json`` and
+            ``trials/<variant>/seed-<k>/``.
+
+    Returns:
+        Finished, failed and unfinished trials.
+
+    Raises:
+        InputError: If it is no study, or a trial's record is damaged.
+
+    Example:
+        >>> read_study("nowhere")
+        Traceback (most recent call last):
+        edgewise.core.errors.InputError: nowhere is not a study: it has no config.json; give the folder that `edgewise compare --out` wrote
+
+    """  # noqa: E501
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder} is not a study: it has no config.json; "
+            f"give the folder that `edgewise compare --out` wrote"
+        )
+    trials, failures, unfinished = [], [], []
+    for path in _trial_folders(folder / "trials"):
+        if (path / "record.json").exists():
+            trials.append(_trial(path))
+        elif (path / "failure.json").exists():
+            failures.append(_failure(path))
+        else:
+            unfinished.append(path)
+    _refuse_twins(trials)
+    config = read_json(folder / "config.json")
+    return StudyRecords(folder, config, tuple(trials), tuple(failures), tuple(unfinished))
+
+
+def _trial_folders(folder: Path) -> list[Path]:
+    """All ``<variant>/seed-<k>`` below, in one order on every file system."""
+    if not folder.is_dir():
+        return []
+    variants = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+    return [
+        Path(path)
+        for variant in variants
+        for path in sorted(
+            entry.path
+            for entry in os.scandir(variant)
+            if entry.is_dir() and entry.name.startswith("seed-")
+        )
+    ]
+
+
+def _trial(folder: Path) -> Trial:
+    check_seal(folder)
+    record = _json(folder / "record.json", folder, RECORD_KEYS)
+    timing = _json(folder / "timing.json", folder, TIMING_KEYS)
+    if record["task"] not in METRICS:
+        raise _broken(folder / "record.json", f"its task is {record['task']!r}", folder)
+    key = METRICS[record["task"]].key
+    for part in ("validation", "train", "test", "final"):
+        if not isinstance(record[part], dict) or record[part].get(key) is None:
+            raise _broken(folder / "record.json", f"its {part!r} has no {key}", folder)
+    return Trial(folder, record, timing, _history(folder, key))
+
+
+def _history(folder: Path, metric: str) -> tuple[dict[str, Any], ...]:
+    path = folder / "history.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except FileNotFoundError:
+        raise _broken(path, "it is missing", folder) from None
+    except ValueError as error:
+        raise _broken(path, str(error), folder) from None
+    if not rows:
+        raise _broken(path, "it has no rows", folder)
+    for row in rows:
+        _check_keys(row, (*HISTORY_KEYS, f"train_{metric}", f"validation_{metric}"), path, folder)
+    return tuple(rows)
+
+
+def _failure(folder: Path) -> Failure:
+    found = _json(folder / "failure.json", folder, ("message", "traceback"))
+    variant = found.get("variant", folder.parent.name)
+    seed = str(found.get("seed", folder.name.removeprefix("seed-")))
+    return Failure(folder, variant, seed, found["message"], found["traceback"])
+
+
+def _json(path: Path, folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise _broken(path, "it is missing", folder) from None
+    except ValueError as error:
+        raise _broken(path, str(error), folder) from None
+    _check_keys(value, keys, path, folder)
+    return value
+
+
+def _check_keys(value: Any, keys: tuple[str, ...], path: Path, folder: Path) -> None:
+    if not isinstance(value, dict):
+        raise _broken(path, "it is not a table of names and values", folder)
+    for key in keys:
+        if key not in value:
+            raise _broken(path, f"it has no {key!r}", folder)
+
+
+def _arrays(path: Path, folder: Path) -> dict[str, np.ndarray]:
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise _broken(path, "it is missing", folder) from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise _broken(path, str(error), folder) from None
+
+
+def _broken(path: Path, fault: str, folder: Path) -> InputError:
+    return InputError(
+        f"{path} is damaged ({fault}): delete the folder {folder} and run the study again, "
+        f"which repeats this trial only"
+    )
+
+
+def _refuse_twins(trials: list[Trial]) -> None:
+    """Two folders that claim the same variant and seed would count one trial twice."""
+    seen: dict[tuple[str, int], Path] = {}
+    for trial in trials:
+        twin = seen.setdefault((trial.variant, trial.seed), trial.folder)
+        if twin != trial.folder:
+            raise InputError(
+                f"{twin} and {trial.folder} both hold {trial.variant!r} with seed {trial.seed}: "
+                f"delete one of them"
+            )
