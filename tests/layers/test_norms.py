@@ -1,5 +1,3 @@
-import inspect
-
 import pytest
 import torch
 from torch import nn
@@ -292,10 +290,6 @@ def test_taps_of_a_convolution_share_their_channel(dims, centred, options):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.skipif(
-    "normalize" not in inspect.signature(KANLinear).parameters,
-    reason="KANLinear does not normalise yet",
-)
 @both
 def test_a_dense_layer_sees_what_its_curves_see(centred):
     layer = make(normalize="batch")
@@ -305,6 +299,12 @@ def test_a_dense_layer_sees_what_its_curves_see(centred):
     assert not torch.allclose(naive(layer, x), naive(make(), x))
     expected = naive(layer, x, centred)
     torch.testing.assert_close(edge_norms(layer, x, centred), expected, rtol=1e-12, atol=0)
+
+
+def test_a_dense_layer_takes_all_leading_axes_as_batch_when_it_normalises():
+    layer, x = make(normalize="batch"), 3 + 2 * inputs(12, 3)
+    expected = edge_norms(layer, x)
+    torch.testing.assert_close(edge_norms(layer, x.view(3, 4, 3)), expected, rtol=1e-12, atol=0)
 
 
 def test_a_batch_norm_in_training_goes_by_the_batch_and_keeps_its_statistics(monkeypatch):

@@ -8,6 +8,7 @@ import edgewise as ew
 from edgewise.core import InputError, seeded
 from edgewise.data import RowBatches, Rows
 from edgewise.train import Settings, fit
+from edgewise.train.parameter_names import matching
 
 
 def moved(rates):
@@ -36,3 +37,12 @@ def test_a_factor_scales_the_step_of_what_it_fits_and_nothing_else():
 def test_a_name_that_fits_nothing_is_refused():
     with pytest.raises(InputError, match="no parameter fits 'activation' in rates: did you mean"):
         moved({"activation": 0.1})
+
+
+def test_a_model_that_learns_no_functions_is_named_as_such():
+    with pytest.raises(InputError) as error:
+        matching(ew.models.MLP([2, 1]), {"activations": 0.1}, "rates")
+    assert str(error.value) == (
+        "no parameter fits 'activations' in rates: the model learns no functions; give names or "
+        "patterns of layers.0.weight, layers.0.bias"
+    )

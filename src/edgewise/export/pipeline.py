@@ -15,8 +15,8 @@ from edgewise.core import InputError, require, write_atomically
 from edgewise.export.bundle import load, save
 
 ESTIMATORS = (
-    "edgewise.symbolic.estimators.KANClassifier",
-    "edgewise.symbolic.estimators.KANRegressor",
+    "edgewise.symbolic.classifier.KANClassifier",
+    "edgewise.symbolic.regressor.KANRegressor",
 )
 """What of Edgewise such a file may hold; of scikit-learn and NumPy, what skops itself trusts."""
 

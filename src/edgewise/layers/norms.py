@@ -155,10 +155,10 @@ def _spread(layer: KANLayer, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _rows(layer: KANLayer, x: Tensor) -> Tensor:
     """The samples of each input, (n, I), as its functions see them."""
-    # A dense layer has a norm only where its class knows normalize=.
-    x = _normalised(getattr(layer, "norm", None), x)
-    last = x if isinstance(layer, KANLinear) else x.movedim(1, -1)
-    return last.reshape(-1, last.shape[-1])
+    if isinstance(layer, KANLinear):
+        # All leading axes are batch, for a batch norm too.
+        return _normalised(layer.norm, x.reshape(-1, x.shape[-1]))
+    return _normalised(layer.norm, x).movedim(1, -1).flatten(0, -2)
 
 
 def _normalised(norm: nn.Module | None, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ which costs no more than writing it down.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -24,15 +24,49 @@ from torch import Tensor, nn
 
 from edgewise.kernels.spline import ClosedForm, closed_form
 from edgewise.layers import KANLinear
+from edgewise.optim.cells import Cells
 
 
 @dataclass
 class Trace:
     """What one forward pass leaves of a layer."""
 
+    layer: KANLinear
     z: Tensor  # (N, I), the inputs
     A: Tensor  # (N, F), the features
     W: Tensor  # (F, O)
+    cells: Cells | None  # where z lies, for cubic splines on equal cells
+
+    def output(self) -> Float[Tensor, "N O"]:
+        """A W."""
+        # The long side last: the other way round a narrow W is several times slower.
+        return (self.W.T @ self.A.T).T.contiguous()
+
+    def pull(self, p: Float[Tensor, "N O"], order: int = 1) -> Float[Tensor, "N I"]:
+        """Each input's Σ_o φ'_oi p_o, or with φ''."""
+        return self._dot(p @ self.W.T, order)
+
+    def slopes(self, order: int = 1) -> Float[Tensor, "N I O"]:
+        """φ'_oi, or φ''_oi."""
+        if self.W.shape[1] == 1:
+            return self._dot(self.W.T.expand(len(self.z), -1), order).unsqueeze(2)
+        dA = features(self.layer, self.z, order, self.cells)
+        # One product for each input.
+        shape = (-1, self.z.shape[1])
+        dA, W = dA.unflatten(1, shape), self.W[: dA.shape[1]].unflatten(0, shape)
+        return torch.bmm(dA.permute(2, 0, 1), W.transpose(0, 1)).transpose(0, 1)
+
+    def _dot(self, v: Float[Tensor, "N F"], order: int) -> Float[Tensor, "N I"]:
+        """The derivatives of the features times v, summed over those of each input."""
+        I = self.z.shape[1]
+        if self.cells is None:
+            dA = features(self.layer, self.z, order)
+            return dA.mul_(v[:, : dA.shape[1]]).unflatten(1, (-1, I)).sum(1)
+        found = self.cells.dot(self.cells.weights(order), v)
+        if self.layer.base_weight is None:
+            return found
+        K = self.cells.spline.size
+        return found.addcmul_(self.layer.activation(self.z, order), v[:, K * I : (K + 1) * I])
 
 
 class Stack:
@@ -61,7 +95,7 @@ class Stack:
     def forward(self, x: Float[Tensor, "N I"]) -> Float[Tensor, "N O"]:
         """The outputs."""
         trace = self.trace(x)
-        return trace[-1].A @ trace[-1].W
+        return trace[-1].output()
 
     @torch.no_grad()
     def jacobian(
@@ -69,7 +103,7 @@ class Stack:
     ) -> tuple[Float[Tensor, "N O"], Float[Tensor, "N O n"]]:
         """The outputs and their derivatives with respect to all parameters."""
         trace = self.trace(x)
-        y = trace[-1].A @ trace[-1].W
+        y = trace[-1].output()
         G = self.sensitivities(trace, len(trace))
         sizes = [t.W.numel() for t in trace]
         J = y.new_empty(*y.shape, sum(sizes))
@@ -89,7 +123,7 @@ class Stack:
         for l in reversed(range(len(trace))):
             found.append((trace[l], p))
             if l:
-                p = torch.einsum("nio,no->ni", self.slopes(l, trace[l]), p)
+                p = trace[l].pull(p)
         return found[::-1]
 
     def trace(self, x: Tensor) -> list[Trace]:
@@ -107,19 +141,14 @@ class Stack:
             return kept
         trace = []
         for l, (layer, w) in enumerate(zip(self.layers, W, strict=True)):
-            z = x if l == 0 else trace[-1].A @ trace[-1].W
-            A = kept[0].A if l == 0 and here else _with_bias(layer, features(layer, z, 0))
-            trace.append(Trace(z, A, w))
+            z = x if l == 0 else trace[-1].output()
+            if l == 0 and here:
+                trace.append(replace(kept[0], W=w))
+            else:
+                cells = cells_of(layer, z)
+                trace.append(Trace(layer, z, features(layer, z, 0, cells, layer.bias is not None), w, cells))
         self._kept = ([(thing, _copied(state)) for thing, state in about], trace)
         return trace
-
-    def slopes(self, l: int, t: Trace, order: int = 1) -> Float[Tensor, "N I O"]:
-        """φ'_oi, or φ''_oi, of layer l."""
-        dA = features(self.layers[l], t.z, order)
-        K, I = dA.shape[1:]
-        # One product for each input.
-        W = t.W[: K * I].view(K, I, -1)
-        return torch.bmm(dA.permute(2, 0, 1), W.transpose(0, 1)).transpose(0, 1)
 
     def sensitivities(
         self, trace: list[Trace], m: int, slopes: list[Tensor | None] | None = None
@@ -129,7 +158,7 @@ class Stack:
         G = torch.eye(width, dtype=trace[0].W.dtype, device=trace[0].W.device)
         found = [G.expand(len(trace[0].z), width, width)]
         for l in range(m - 1, 0, -1):
-            slope = self.slopes(l, trace[l]) if slopes is None else slopes[l]
+            slope = trace[l].slopes() if slopes is None else slopes[l]
             found.append(slope if l == m - 1 else slope @ found[-1])
         return found[::-1]
 
@@ -168,22 +197,36 @@ def _parameters(layer: KANLinear) -> list[nn.Parameter]:
     return [p for p in (layer.coefficients, layer.base_weight, layer.bias) if p is not None]
 
 
-def features(layer: KANLinear, z: Tensor, order: int) -> Float[Tensor, "N K I"]:
-    """The basis, and the base as one more function."""
+def cells_of(layer: KANLinear, z: Tensor) -> Cells | None:
+    """Where z lies, if the layer's functions are cubic splines on equal cells."""
+    spline = layer.basis.spline
+    return Cells(spline, z) if spline is not None and Cells.serve(spline) else None
+
+
+def features(
+    layer: KANLinear, z: Tensor, order: int, cells: Cells | None = None, bias: bool = False
+) -> Float[Tensor, "N F"]:
+    """The basis, the base as one more function and, if asked for, 1: function by function."""
+    N, I = z.shape
+    F = (layer.basis.size + (layer.base_weight is not None)) * I + bias
+    A = z.new_zeros(N, F, dtype=layer.coefficients.dtype)
+    split = layer.basis.size * I
+    if cells is not None:
+        cells.put(cells.weights(order), A)
+    else:
+        A[:, :split].unflatten(1, (-1, I)).copy_(_basis(layer, z, order))
+    if layer.base_weight is not None:
+        A[:, split : split + I] = layer.activation(z, order)
+    if bias:
+        A[:, -1] = 1
+    return A
+
+
+def _basis(layer: KANLinear, z: Tensor, order: int) -> Float[Tensor, "N K I"]:
     spline = layer.basis.spline
     if spline is not None and order < 2 and closed_form(spline):
-        B = ClosedForm(spline)(z, order)
-    else:
-        B = layer.basis.derivative(z, order).transpose(1, 2)
-    B = B.to(layer.coefficients.dtype)
-    if layer.base_weight is None:
-        return B
-    return torch.cat([B, layer.activation(z, order).unsqueeze(1)], dim=1)
-
-
-def _with_bias(layer: KANLinear, A: Tensor) -> Float[Tensor, "N F"]:
-    A = A.flatten(1)
-    return A if layer.bias is None else torch.cat([A, A.new_ones(len(A), 1)], dim=1)
+        return ClosedForm(spline)(z, order)
+    return layer.basis.derivative(z, order).transpose(1, 2)
 
 
 def _matrix(layer: KANLinear) -> Float[Tensor, "F O"]:

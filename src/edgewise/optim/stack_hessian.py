@@ -44,9 +44,9 @@ def stack_hessian(
     trace = stack.trace(x)
     adjoints = [q for _, q in stack.adjoints(trace, p)]
     later = range(1, len(trace))
-    slopes = [None, *(stack.slopes(m, trace[m]) for m in later)]
+    slopes = [None, *(trace[m].slopes() for m in later)]
     paths = {m: stack.sensitivities(trace, m, slopes) for m in (*later, len(trace))}
-    bends = {m: _bend(stack, m, trace[m], adjoints[m]) for m in later}
+    bends = {m: trace[m].pull(adjoints[m], order=2) for m in later}
     sizes = [t.W.numel() for t in trace]
     H = trace[0].W.new_zeros(sum(sizes), sum(sizes))
     rows = [part.split(sizes, dim=1) for part in H.split(sizes, dim=0)]
@@ -57,18 +57,13 @@ def stack_hessian(
                 block += _cross(
                     trace[l].A,
                     paths[k][l],
-                    features(stack.layers[k], trace[k].z, 1),
+                    features(trace[k].layer, trace[k].z, 1, trace[k].cells).unflatten(1, (-1, trace[k].z.shape[1])),
                     trace[k],
                     adjoints[k],
                 )
             rows[l][k].copy_(block)
             rows[k][l].copy_(block.T)
     return H
-
-
-def _bend(stack: Stack, m: int, t: Trace, p: Tensor) -> Float[Tensor, "N I"]:
-    """C of layer m."""
-    return torch.einsum("nio,no->ni", stack.slopes(m, t, order=2), p)
 
 
 def _weights(paths: dict, bends: dict, f2: Tensor, l: int, k: int) -> Float[Tensor, "N O Q"]:

@@ -51,6 +51,11 @@ def matching(model: nn.Module, values: Mapping[str, T], where: str) -> dict[str,
         fitting = [name for name in names if fnmatchcase(name, pattern)]
         if pattern == ACTIVATIONS:
             fitting = activation_parameters(model)
+        if not fitting and pattern == ACTIVATIONS:
+            raise InputError(
+                f"no parameter fits {pattern!r} in {where}: the model learns no functions; give "
+                f"names or patterns of {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+            )
         if not fitting:
             known = did_you_mean(pattern, [ACTIVATIONS, *names])
             raise InputError(f"no parameter fits {pattern!r} in {where}: {known}")
