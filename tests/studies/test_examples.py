@@ -7,7 +7,8 @@ import pytest
 from edgewise.core import read_json
 from edgewise.models import count_parameters
 from edgewise.studies import make_study
-from edgewise.studies.running.trial import build_model, make_trial
+from edgewise.studies.running.trial import make_trial
+from edgewise.studies.running.trial_model import build_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KINDS = ("images", "text", "functions", "tabular")

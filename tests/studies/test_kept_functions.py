@@ -46,7 +46,8 @@ def test_a_study_keeps_and_shows_what_was_learned(study):
 
 def test_the_kept_functions_are_those_of_the_chosen_epoch_and_of_the_first_weights(study):
     import edgewise as ew
-    from edgewise.studies.running.trial import build_model, make_trial
+    from edgewise.studies.running.trial import make_trial
+    from edgewise.studies.running.trial_model import build_model
 
     made = make_study(STUDY)
     trial = next(t for t in read_study(study).trials if (t.variant, t.seed) == ("kan", 1))

@@ -11,7 +11,8 @@ from edgewise.core import InputError, read_json
 from edgewise.studies import STUDIES, make_study, run_study, write_report
 from edgewise.studies.records.records import read_study
 from edgewise.studies.report.equal_time import equal_time
-from edgewise.studies.running.trial import build_model, make_trial
+from edgewise.studies.running.trial import make_trial
+from edgewise.studies.running.trial_model import build_model
 from edgewise.train import fit
 
 FEW = {"seeds": 2, "epochs": 2, "workers": 0, "batch_size": 32}

@@ -20,7 +20,8 @@ from edgewise.encoders import ENCODERS, RawTime
 from edgewise.export import load
 from edgewise.models import count_parameters
 from edgewise.studies import run_study
-from edgewise.studies.running.trial import build_model, make_trial
+from edgewise.studies.running.trial import make_trial
+from edgewise.studies.running.trial_model import build_model
 
 
 @pytest.fixture(scope="module")

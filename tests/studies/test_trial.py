@@ -6,7 +6,8 @@ from torch import nn
 from edgewise.core import InputError
 from edgewise.models import count_parameters
 from edgewise.studies import make_study
-from edgewise.studies.running.trial import build_model, make_trial
+from edgewise.studies.running.trial import make_trial
+from edgewise.studies.running.trial_model import build_model
 
 ROWS = {"study": "tabular", "dataset": "iris", "num_layers": 1}
 

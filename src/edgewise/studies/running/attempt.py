@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 from edgewise.core import EdgewiseError, write_json
 from edgewise.studies.kinds.study import AbstractStudy
 from edgewise.studies.records.seal import seal
-from edgewise.studies.running.trial import Trial, is_finished, run_trial
+from edgewise.studies.running.run_trial import run_trial
+from edgewise.studies.running.trial import Trial, is_finished
 from edgewise.train.loggers import make_loggers
 
 Event = dict[str, Any]

@@ -19,7 +19,8 @@ from edgewise.studies.running.study_folder import (
     only_one,
     write_plan,
 )
-from edgewise.studies.running.trial import Trial, is_finished, make_model, make_trial
+from edgewise.studies.running.trial import Trial, is_finished, make_trial
+from edgewise.studies.running.trial_model import make_model
 from edgewise.train.loggers import check_loggers
 
 

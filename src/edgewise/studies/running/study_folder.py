@@ -16,7 +16,8 @@ from edgewise.studies.kinds.configure import study_values
 from edgewise.studies.kinds.encoder_study import EncoderStudy
 from edgewise.studies.kinds.study import SHARED_FREELY, AbstractStudy, Variant
 from edgewise.studies.running.attempt import Event
-from edgewise.studies.running.trial import Trial, refuse_another
+from edgewise.studies.running.identity import refuse_another
+from edgewise.studies.running.trial import Trial
 
 LONGEST_SLUG = 200
 """Characters; file systems allow 255 bytes, and logs add a seed and a suffix."""

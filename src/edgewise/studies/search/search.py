@@ -25,7 +25,8 @@ from edgewise.studies.kinds.study import check_device
 from edgewise.studies.running.attempt import is_full, say_full
 from edgewise.studies.running.fingerprint import fingerprint
 from edgewise.studies.running.study_folder import only_one
-from edgewise.studies.running.trial import Trial, build_model, make_trial
+from edgewise.studies.running.trial import Trial, make_trial
+from edgewise.studies.running.trial_model import build_model
 from edgewise.studies.search.space import Space
 from edgewise.train import fit, read_history
 
