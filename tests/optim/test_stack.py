@@ -4,8 +4,9 @@ from optim_problems import kan, mlp, samples, sequence
 
 from edgewise.bases import BSpline, Chebyshev, Fourier, Gaussian
 from edgewise.core import seeded
+from edgewise.kernels import use
 from edgewise.layers import KANLinear
-from edgewise.optim import jacobian_of_model, stack_of
+from edgewise.optim import LeastSquares, jacobian_of_model, stack_of
 from edgewise.optim.objective import verified_stack
 
 MODELS = {
@@ -21,7 +22,18 @@ MODELS = {
     "degree 2, zero outside": lambda: kan(2, 3, 1, basis=BSpline(4, 2, outside="zero")),
     "sequence": lambda: sequence(2, 3, 1),
     "layer": lambda: KANLinear(3, 2).double(),
+    "quartic": lambda: kan(2, 3, 2, basis=BSpline(4, 4)),
+    "own knots": lambda: adapted(kan(2, 3, 1)),
+    "one set of knots": lambda: kan(2, 3, 1, basis=BSpline(3).with_breaks(KNOTS)),
 }
+KNOTS = torch.tensor([-1.0, -0.2, 0.5, 1.0])
+
+
+def adapted(model):
+    """Each input with knots of its own."""
+    model.update_grid(samples(63, 2, 1)[0] ** 3)
+    assert model.layers[0].basis.breaks.ndim == 2
+    return model
 
 
 def inputs_of(model):
@@ -76,6 +88,68 @@ def test_what_it_keeps_is_made_again_when_anything_changes():
     check()
     before = stack.trace(x)
     assert stack.trace(x) is before
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_with_and_without_the_native_kernel(name):
+    """Gradient, Jacobian and Hessian; on a machine without a compiler both are the plain path."""
+    model = MODELS[name]()
+    x = inputs_of(model)
+    y = samples(len(x), 1, model(x).shape[1])[1]
+    found = []
+    for path in ("auto", "plain"):
+        with use(path):
+            problem = LeastSquares(model, x, y)
+            params = list(model.parameters())
+            value, g = problem.value_and_gradient(params)
+            found.append([value, g, *problem.linearise(params), problem.hessian(params)])
+    for fast, plain in zip(*found, strict=True):
+        size = max(1.0, float(plain.abs().max()))
+        torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12 * size)
+
+
+def test_single_precision():
+    model = kan(2, 5, 1).float()
+    x = inputs_of(model).float()
+    stack, p = stack_of(model), torch.randn(len(x), 1)
+    fast = stack.gradient(x, p), stack.jacobian(x)[1]
+    model, stack = model.double(), stack_of(model.double())
+    slow = stack.gradient(x.double(), p.double()), stack.jacobian(x.double())[1]
+    for a, b in zip(fast, slow, strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_trial_that_goes_astray_gives_no_number_and_no_error():
+    """The native kernel refuses what is not finite, but an optimiser must be able to look."""
+    model, x = kan(2, 3, 1), samples(20, 2, 1)[0]
+    stack = stack_of(model)
+    for wrong in (float("nan"), float("inf")):
+        model.layers[0].coefficients.data.fill_(wrong)
+        assert not torch.isfinite(stack.forward(x)).any()
+
+
+def test_what_callers_do_with_the_outputs_is_theirs():
+    model, x = kan(2, 3, 1), samples(20, 2, 1)[0]
+    stack = stack_of(model)
+    first = stack.forward(x).clone()
+    stack.forward(x).zero_()
+    stack.jacobian(x)[0].zero_()
+    assert torch.equal(stack.forward(x), first)
+
+
+def test_the_same_parameters_give_the_same_loss_to_the_last_digit():
+    model, (x, y) = kan(2, 5, 1), samples(200, 2, 1)
+    problem, params = LeastSquares(model, x, y), list(model.parameters())
+    with torch.no_grad():
+        before = problem.value()
+        kept = params[0].clone()
+        params[0].add_(1)
+        problem.linearise(params)
+        params[0].copy_(kept)
+        problem.hessian(params)
+        assert torch.equal(problem.value(), before)
+        assert torch.equal(problem.value_and_gradient(params)[0], before)
 
 
 def test_what_is_no_stack_of_plain_layers_is_left_to_automatic_differentiation():

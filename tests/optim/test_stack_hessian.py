@@ -9,9 +9,17 @@ from edgewise.optim import Objective
 LOSSES = {
     "mse": torch.nn.functional.mse_loss,
     "huber": torch.nn.functional.huber_loss,
+    "wavy": lambda y, t: (3 * (y - t)).sin().sum(),
     "coupled": lambda y, t: (torch.logsumexp(y, 1) * t[:, 0] + (y - t).pow(4).sum(1)).sum(),
 }
-CASES = [(name, "coupled") for name in MODELS] + [("2-layer", "mse"), ("one", "huber")]
+CASES = [(name, "coupled") for name in MODELS] + [
+    ("2-layer", "mse"),
+    ("one", "huber"),
+    # Bent both ways.
+    ("2-layer", "wavy"),
+    ("deep", "wavy"),
+    ("3-layer", "wavy"),
+]
 
 
 @pytest.mark.parametrize(("name", "loss"), CASES)

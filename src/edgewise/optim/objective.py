@@ -63,14 +63,15 @@ class Objective:
                 value = self.value()
                 parts = torch.autograd.grad(value, params, materialize_grads=True)
             return value.detach(), flatten(parts)
-        value, p, _ = self._at_outputs(second=False)
-        return value, self._select(self._stack.gradient(self.x, p), params)
+        trace = self._stack.trace(self.x)
+        value, p, _ = self._at_outputs(trace[-1].output(), second=False)
+        return value, self._select(self._stack.gradient_at(trace, p), params)
 
     def hessian(self, params: Sequence[Tensor]) -> Float[Tensor, "n n"] | None:
         """The exact Hessian with respect to ``params``; None where there is no closed form."""
         if self._stack is None:
             return None
-        _, p, second = self._at_outputs(second=True)
+        _, p, second = self._at_outputs(self._stack.forward(self.x), second=True)
         H = stack_hessian(self._stack, self.x, p, second)
         return self._select(self._select(H, params).T, params)
 
@@ -83,9 +84,9 @@ class Objective:
         columns = columns_of(params, self._stack.parameters(), type(self.model).__name__)
         return flat if columns is None else flat[..., columns]
 
-    def _at_outputs(self, second: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _at_outputs(self, y: Tensor, second: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """The loss, and its derivatives with respect to the outputs of each sample."""
-        y = self._stack.forward(self.x).requires_grad_()
+        y = y.detach().requires_grad_()
         with torch.enable_grad():
             value = self.loss(y, self.y)
             (p,) = torch.autograd.grad(value, y, create_graph=second)

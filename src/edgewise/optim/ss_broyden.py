@@ -1,5 +1,6 @@
 """The self-scaled Broyden family: the long way down, from gradients alone."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -118,7 +119,7 @@ class _Descent:
     def __init__(self, optimiser: FlatOptimizer, closure: Callable[[], Tensor]) -> None:
         self.optimiser, self.closure = optimiser, closure
         self.scales, self.memory = optimiser._scales(), optimiser._memory()
-        self.z = optimiser._values()
+        self.z = self.last = optimiser._values()
         check_memory(len(self.z), self.z.element_size())
         self.loss, self.g = self._evaluate()
         require_finite(self.loss, "the loss")
@@ -136,8 +137,10 @@ class _Descent:
             # With an H it may be the H, spoilt by rounding or a kink, that misleads.
             return self.memory.pop("inverse", None) is not None
         s = point.length * p
-        self.z = self._place(s)
-        self.loss, after = point.known
+        there, self.loss, after = point.known
+        if there is not self.last:
+            self.optimiser._assign(there)
+        self.z = there
         self.memory["inverse"] = updated_inverse(H, s, after - self.g, self.g, point.length)
         self.g = after
         self.memory["at"], self.memory["loss"] = self.z, self.loss
@@ -148,15 +151,16 @@ class _Descent:
         length = min(1.0, 1 / float(self.g.abs().sum())) if first else 1.0
 
         def look(length: float) -> Point:
-            self._place(length * p)
+            there = self._place(length * p)
             loss, g = self._evaluate()
-            return Point(length, float(loss), float(g @ p), (loss, g))
+            return Point(length, float(loss), float(g @ p), (there, loss, g))
 
         return strong_wolfe(look, Point(0.0, float(self.loss), slope), length)
 
     def _place(self, step: Tensor) -> Tensor:
         there = self.z + (step if self.scales is None else self.scales * step)
         self.optimiser._assign(there)
+        self.last = there
         return there
 
     def _evaluate(self) -> tuple[Tensor, Tensor]:
@@ -211,10 +215,11 @@ def updated_inverse(
     sigma = 1 + (b * h - 1) * theta
     phi = (1 - theta) / sigma
     v = s / sy - Hy / yHy
-    new = torch.eye(len(s), dtype=s.dtype, device=s.device) if H is None else H.clone()
-    new.addr_(Hy, Hy, alpha=-1 / yHy).addr_(v, v, alpha=phi * yHy).div_(tau)
-    new.addr_(s, s, alpha=1 / sy)
-    return new if torch.isfinite(new).all() else H
+    H0 = torch.eye(len(s), dtype=s.dtype, device=s.device) if H is None else H
+    new = torch.addr(H0, Hy, Hy, alpha=-1 / yHy)
+    new.addr_(v, v, alpha=phi * yHy).div_(tau).addr_(s, s, alpha=1 / sy)
+    # NaN and infinity survive a sum, which is many times faster than a look at each.
+    return new if math.isfinite(float(new.sum())) else H
 
 
 def _member(h: float, b: float, n: int, first: bool) -> tuple[float, float]:

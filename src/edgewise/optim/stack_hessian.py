@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.optim.stack import Stack, Trace, features
+from edgewise.optim.stack import Stack
+from edgewise.optim.trace import Trace, features
 
 
 @torch.no_grad()
@@ -42,56 +43,117 @@ def stack_hessian(
 
     """
     trace = stack.trace(x)
-    adjoints = [q for _, q in stack.adjoints(trace, p)]
-    later = range(1, len(trace))
-    slopes = [None, *(trace[m].slopes() for m in later)]
-    paths = {m: stack.sensitivities(trace, m, slopes) for m in (*later, len(trace))}
-    bends = {m: trace[m].pull(adjoints[m], order=2) for m in later}
+    known = _Known(stack, trace, stack.adjoints(trace, p), f2)
     sizes = [t.W.numel() for t in trace]
     H = trace[0].W.new_zeros(sum(sizes), sum(sizes))
     rows = [part.split(sizes, dim=1) for part in H.split(sizes, dim=0)]
     for l in range(len(trace)):
         for k in range(l, len(trace)):
-            block = _gram(trace[l].A, trace[k].A, _weights(paths, bends, f2, l, k))
-            if l < k:
-                block += _cross(
-                    trace[l].A,
-                    paths[k][l],
-                    features(trace[k].layer, trace[k].z, 1, trace[k].cells).unflatten(1, (-1, trace[k].z.shape[1])),
-                    trace[k],
-                    adjoints[k],
-                )
+            block = known.block(l, k)
             rows[l][k].copy_(block)
-            rows[k][l].copy_(block.T)
+            if l < k:
+                rows[k][l].copy_(block.T)
     return H
 
 
-def _weights(paths: dict, bends: dict, f2: Tensor, l: int, k: int) -> Float[Tensor, "N O Q"]:
-    """What multiplies A_l A_k."""
-    last = paths[max(paths)]
-    W = last[l] @ f2 @ last[k].transpose(1, 2)
-    for m in range(k + 1, max(paths)):
-        W += (paths[m][l] * bends[m].unsqueeze(1)) @ paths[m][k].transpose(1, 2)
-    return W
+class _Known:
+    """What the blocks are made of: the paths G, the bends c and the moves A' of each layer."""
+
+    def __init__(
+        self, stack: Stack, trace: list[Trace], adjoints: list[Tensor], f2: Tensor
+    ) -> None:
+        later = range(1, len(trace))
+        slopes = [None, *(trace[m].slopes() for m in later)]
+        self.trace, self.adjoints, self.f2 = trace, adjoints, f2
+        self.paths = {m: stack.sensitivities(trace, m, slopes) for m in (*later, len(trace))}
+        self.bends = {m: trace[m].pull(adjoints[m], order=2) for m in later}
+        self.moves = {m: features(trace[m].layer, trace[m].z, 1).T for m in later}
+        self.jacobians = self.sign = None
+        if f2.shape[1] == 1:
+            self._join(trace, f2[:, 0, 0])
+
+    def _join(self, trace: list[Trace], f2: Float[Tensor, " N"]) -> None:
+        """With one output, J is an outer product, and one matrix product of its blocks does it."""
+        root = f2.abs().sqrt()
+        last = self.paths[len(trace)]
+        self.jacobians = [
+            _outer(t.A, G[:, :, 0].T * root) for t, G in zip(trace, last, strict=True)
+        ]
+        self.sign = None if bool((f2 >= 0).all()) else f2.sign()
+
+    def block(self, l: int, k: int) -> Tensor:
+        """The second derivatives by layers l ≤ k."""
+        A, B = self.trace[l].A, self.trace[k].A
+        weights = self._weights(l, k)
+        block = 0 if weights is None else _gram(A, B, weights)
+        if self.jacobians is not None:
+            left = self.jacobians[l] if self.sign is None else self.jacobians[l] * self.sign
+            block = block + left @ self.jacobians[k].T
+        if l < k:
+            p, G = self.adjoints[k], None if l == k - 1 else self.paths[k][l]
+            return _add_cross(block, A, G, self.moves[k], self.trace[k], p)
+        bend = self.bends.get(k + 1)
+        return block if bend is None else _add_bends(block, A, bend)
+
+    def _weights(self, l: int, k: int) -> Float[Tensor, "N O Q"] | None:
+        """What multiplies A_l A_k, without what has shorter ways; None where nothing is left."""
+        found = None
+        if self.jacobians is None:
+            last = self.paths[len(self.trace)]
+            found = last[l] @ self.f2 @ last[k].transpose(1, 2)
+        # A layer's own outputs bend by themselves, see _add_bends.
+        for m in range(k + 1 + (l == k), len(self.trace)):
+            bent = self.paths[m][l] * self.bends[m].unsqueeze(1)
+            part = bent @ self.paths[m][k].transpose(1, 2)
+            found = part if found is None else found + part
+        return found
 
 
-def _gram(A: Tensor, B: Tensor, weights: Tensor) -> Tensor:
-    """Σ_n weights[n, o, q] A[n, f] B[n, g] as the matrix of (f, o) by (g, q)."""
+def _outer(A: Float[Tensor, "F N"], B: Float[Tensor, "G N"]) -> Float[Tensor, "FG N"]:
+    # Else the product takes B's strides, and is many times slower.
+    return (A.contiguous().unsqueeze(1) * B.contiguous().unsqueeze(0)).flatten(0, 1)
+
+
+def _add_bends(block: Tensor, A: Float[Tensor, "F N"], bend: Float[Tensor, "N O"]) -> Tensor:
+    """Adds Σ_n A_f A_g c_o where both are of output o."""
+    F, O = len(A), bend.shape[1]
+    part = (_outer(A, bend.T) @ A.T).view(F, O, F)
+    block.view(F, O, F, O).diagonal(dim1=1, dim2=3).add_(part.transpose(1, 2))
+    return block
+
+
+def _gram(A: Float[Tensor, "F N"], B: Float[Tensor, "G N"], weights: Tensor) -> Tensor:
+    """Σ_n weights[n, o, q] A[f, n] B[g, n] as the matrix of (f, o) by (g, q)."""
     N, O, Q = weights.shape
-    F, G = A.shape[1], B.shape[1]
-    weights = weights.reshape(N, O * Q)
+    F, G = len(A), len(B)
+    weights = weights.reshape(N, O * Q).T
     # The smaller of two products of all samples decides how long it takes.
     if G < O * Q:
-        product = (A.unsqueeze(2) * B.unsqueeze(1)).view(N, F * G).T @ weights
+        product = _outer(A, B) @ weights.T
         return product.view(F, G, O, Q).permute(0, 2, 1, 3).reshape(F * O, G * Q)
-    product = (A.unsqueeze(2) * weights.unsqueeze(1)).view(N, -1).T @ B
+    product = _outer(A, weights) @ B.T
     return product.view(F, O, Q, G).permute(0, 1, 3, 2).reshape(F * O, G * Q)
 
 
-def _cross(A: Tensor, G: Tensor, dA: Tensor, later: Trace, p: Tensor) -> Tensor:
-    """How a layer moves the inputs, and so the features, of a later one; not its bias."""
-    F, O, moved = A.shape[1], G.shape[1], dA[0].numel()
-    inner = torch.einsum("noi,nki,nq->nokiq", G, dA, p).flatten(1)
-    block = A.new_zeros(F, O, *later.W.shape)
-    block[:, :, :moved] = (A.T @ inner).view(F, O, moved, -1)
-    return block.reshape(F * O, later.W.numel())
+def _add_cross(
+    block: Tensor,
+    A: Float[Tensor, "F N"],
+    G: Tensor | None,
+    dA: Float[Tensor, "KI N"],
+    later: Trace,
+    p: Float[Tensor, "N Q"],
+) -> Tensor:
+    """Adds how a layer moves the inputs, and so the features, of a later one; not its bias.
+
+    G is None for the layer just before: an output is an input.
+    """
+    F, I, moved = len(A), later.z.shape[1], len(dA)
+    O = block.shape[0] // F
+    into = block.view(F, O, *later.W.shape)[:, :, :moved]
+    if G is None:
+        part = (A @ _outer(dA, p.T).T).view(F, -1, I, p.shape[1])
+        into.unflatten(2, (-1, I)).diagonal(dim1=1, dim2=3).add_(part.permute(0, 1, 3, 2))
+        return block
+    inner = torch.einsum("noi,kin,nq->nokiq", G, dA.unflatten(0, (-1, I)), p).flatten(1)
+    into.add_((A @ inner).view(F, O, moved, -1))
+    return block
