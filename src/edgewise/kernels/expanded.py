@@ -10,8 +10,11 @@ from torch.func import functional_call
 Features = Callable[[Tensor, int], Tensor]
 """features(x, order): of x (n, I) the functions or their derivatives, (n, I, K) or (n, K, I)."""
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 2 << 20
 """Size of the features of a few rows at a time: they stay in a processor's last cache."""
+
+FEW_ROWS = 64
+"""A product of fewer rows is slow; where rows are that long, twice as many bytes are better."""
 
 
 def expanded(
@@ -170,5 +173,8 @@ def _matrix(C: Tensor, functions_first: bool) -> Tensor:
 
 
 def _chunks(x: Tensor, C: Tensor) -> list[slice]:
-    rows = max(1, CHUNK_BYTES // max(1, C.shape[0] * C.shape[1] * C.element_size()))
-    return [slice(a, a + rows) for a in range(0, len(x), rows)]
+    size = max(1, C.shape[0] * C.shape[1] * C.element_size())
+    most = max(1, CHUNK_BYTES // size, min(FEW_ROWS, 2 * CHUNK_BYTES // size))
+    # All about as long: a short rest would be slow.
+    rows = -(-len(x) // max(1, -(-len(x) // most)))
+    return [slice(a, a + rows) for a in range(0, len(x), max(1, rows))]

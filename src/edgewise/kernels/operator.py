@@ -1,12 +1,14 @@
 """One torch operator for B-spline layers, with a kernel for the CPU and one for CUDA.
 
 As operators of torch they stand in compiled graphs as one node; what they keep for the way back is
-x and the coefficients.
+x and the coefficients. Where nobody watches, a call goes straight to the CPU's kernel: torch's way
+to an operator written in Python takes a tenth of a millisecond, as long as a small layer itself.
 """
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from edgewise.kernels import native, spline_triton
 from edgewise.kernels.activation import ACTIVATIONS
@@ -21,7 +23,28 @@ def spline_linear(
     base: str | None = None,
 ) -> Float[Tensor, "N O"]:
     """The layer by the kernel of x's device; its ``why_not`` must have been None."""
-    return _forward(x, C, W, base, spline.degree, spline.low, spline.per_unit, spline.knots)
+    call = SplineLinear.apply if _unwatched(x, C, W) else _forward
+    return call(x, C, W, base, spline.degree, spline.low, spline.per_unit, spline.knots)
+
+
+def _unwatched(*tensors: Tensor | None) -> bool:
+    """Whether these are numbers on a CPU, and nothing but autograd follows what is done to them."""
+    return not (
+        torch.compiler.is_compiling()
+        or is_in_torch_dispatch_mode()
+        or torch.jit.is_tracing()
+        # No public names tell of the transforms of torch.func, old and new.
+        or torch._C._are_functorch_transforms_active()
+        or any(t is not None and not _plain(t) for t in tensors)
+    )
+
+
+def _plain(t: Tensor) -> bool:
+    return (
+        type(t) in (Tensor, nn.Parameter)
+        and t.is_cpu
+        and not torch._C._functorch.is_legacy_batchedtensor(t)
+    )
 
 
 def _spline(C: Tensor, degree: int, low: float, per_unit: float, knots: Tensor | None) -> Spline:
@@ -103,7 +126,11 @@ def _way_back(ctx, dy):
 
 def _by_kernel(inputs, needs, dy, base, grid, knots):
     need_x, *need_weights = needs
-    found = _backward(*inputs, dy, base, *grid, knots, need_x, any(need_weights))
+    if _unwatched(*inputs, dy):
+        spline = _spline(inputs[1], *grid, knots)
+        found = native.backward(*inputs, dy, base, spline, need_x, any(need_weights))
+    else:
+        found = _backward(*inputs, dy, base, *grid, knots, need_x, any(need_weights))
     return [t if need else None for t, need in zip(found, needs, strict=True)]
 
 
@@ -118,6 +145,17 @@ def _differentiable(inputs, needs, dy, base, grid, knots):
 
 
 _forward.register_autograd(_way_back, setup_context=_keep)
+
+
+class SplineLinear(torch.autograd.Function):
+    """The operator on a CPU, without torch's dispatcher."""
+
+    @staticmethod
+    def forward(ctx, x, C, W, base, *grid):
+        _keep(ctx, (x, C, W, base, *grid), None)
+        return native.forward(x, C, W, base, _spline(C, *grid))
+
+    backward = staticmethod(_way_back)
 
 
 @_forward.register_vmap

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Spline(NamedTuple):
@@ -139,10 +140,8 @@ def values(spline: Spline, x: Float[Tensor, "n I"]) -> Float[Tensor, "n K I"]:
     """
     u = _from_centre(spline, x)
     inside = u.clamp(-spline.cells / 2, spline.cells / 2)
-    half, outer, inner = _PIECES[spline.degree]
-    rest = _from_middle(spline, inside).abs_().neg_().add_(half).relu_()
-    found = rest.pow(spline.degree).mul_(outer)
-    found.add_(rest.sub_(1).relu_().pow_(spline.degree), alpha=inner)
+    outer = _PIECES[spline.degree][1]
+    found = _powers(spline.degree, outer, spline.degree, _from_middle(spline, inside).abs_())
     beyond = (u - inside).unsqueeze(1)
     for k, slope in enumerate(_END_SLOPES[spline.degree]):
         if slope:
@@ -163,13 +162,20 @@ def slopes(spline: Spline, x: Float[Tensor, "n I"]) -> Float[Tensor, "n K I"]:
 
     """
     inside = _from_centre(spline, x).clamp(-spline.cells / 2, spline.cells / 2)
-    half, outer, inner = _PIECES[spline.degree]
+    outer = _PIECES[spline.degree][1] * spline.degree * spline.per_unit
     away = _from_middle(spline, inside)
-    side = away.sign().mul_(spline.per_unit)
-    rest = away.abs_().neg_().add_(half).relu_()
-    found = rest.pow(spline.degree - 1).mul_(-spline.degree * outer)
-    found.add_(rest.sub_(1).relu_().pow_(spline.degree - 1), alpha=-spline.degree * inner)
-    return found.mul_(side)
+    return _powers(spline.degree, outer, spline.degree - 1, away.abs()).mul_(away.sign_().neg_())
+
+
+def _powers(degree: int, outer: float, power: int, z: Tensor) -> Tensor:
+    """Of distances z, in whose place it works: outer times the two truncated powers."""
+    half, _, inner = _PIECES[degree]
+    # Each operation goes once through all functions: factors stand within the power, and
+    # softshrink subtracts and cuts off at once.
+    scale = outer ** (1 / power)
+    rest = torch.sub(z.new_tensor(scale * half), z, alpha=scale, out=z).relu_()
+    found = rest.pow(power)
+    return found.add_(F.softshrink(rest, scale).pow_(power), alpha=inner)
 
 
 class ClosedForm:
@@ -185,9 +191,10 @@ class ClosedForm:
         return (values, slopes)[order](self.spline, x)
 
 
-# Degree to the half width of a function, and the weights of its two truncated powers; and to the
-# derivatives of its first functions where the cells begin. Degree 1 has a kink there.
-_PIECES = {2: (1.5, 0.5, -1.5), 3: (2.0, 1 / 6, -4 / 6)}
+# Degree to the half width of a function, the weight of its outer truncated power, and that of the
+# inner one for each of it; and to the derivatives of its first functions where the cells begin.
+# Degree 1 has a kink there.
+_PIECES = {2: (1.5, 1 / 2, -3.0), 3: (2.0, 1 / 6, -4.0)}
 _END_SLOPES = {2: (-1.0, 1.0), 3: (-0.5, 0.0, 0.5)}
 
 

@@ -1,0 +1,84 @@
+// Numbers side by side, in the vectors that GCC and Clang know on every machine.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int64_t VECTOR_BYTES = 32; // AVX2, or two registers of NEON
+
+template <class T> struct Vector {
+    typedef T type __attribute__((vector_size(VECTOR_BYTES)));
+    static constexpr int64_t size = VECTOR_BYTES / int64_t(sizeof(T));
+};
+template <class T> using V = typename Vector<T>::type;
+
+// As many whole numbers.
+template <class T> struct Whole {
+    typedef int32_t type __attribute__((vector_size(4 * Vector<T>::size)));
+};
+
+template <class To, class T> inline To load(const T *p) {
+    To v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+template <class From, class T> inline void store(T *p, From v) { std::memcpy(p, &v, sizeof v); }
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t rounds(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// Rows and columns of 8 × 8 numbers change places; they are moved, never read.
+inline void transpose(V<float> *r) {
+#define MIXED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+    V<float> a[8], b[8];
+    for (int k = 0; k < 4; ++k) {
+        a[k] = MIXED(r[2 * k], r[2 * k + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        a[k + 4] = MIXED(r[2 * k], r[2 * k + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int k = 0; k < 8; k += 4)
+        for (int h = 0; h < 4; h += 2) {
+            b[k + h / 2] = MIXED(a[k + h], a[k + h + 1], 0, 1, 8, 9, 4, 5, 12, 13);
+            b[k + h / 2 + 2] = MIXED(a[k + h], a[k + h + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int k = 0; k < 4; ++k) {
+        const int at = k % 2 * 2 + k / 2 * 4; // of the two halves that make rows k and k + 4
+        r[k] = MIXED(b[at], b[at + 1], 0, 1, 2, 3, 8, 9, 10, 11);
+        r[k + 4] = MIXED(b[at], b[at + 1], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+#undef MIXED
+}
+
+// The sums of eight vectors, beside each other.
+inline void add_up(const V<float> *v, float *to) {
+#define PAIRS(a, b)                                                                                                    \
+    (__builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +                                                        \
+     __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15))
+    const V<float> a = PAIRS(v[0], v[1]), b = PAIRS(v[2], v[3]), c = PAIRS(v[4], v[5]), d = PAIRS(v[6], v[7]);
+    const V<float> low = PAIRS(a, b), high = PAIRS(c, d);
+    store(to, load<V<float>>(to) + __builtin_shufflevector(low, high, 0, 1, 2, 3, 8, 9, 10, 11) +
+                  __builtin_shufflevector(low, high, 4, 5, 6, 7, 12, 13, 14, 15));
+#undef PAIRS
+}
+inline void add_up(const V<double> *v, double *to) {
+    for (int i = 0; i < 8; ++i) to[i] += (v[i][0] + v[i][1]) + (v[i][2] + v[i][3]);
+}
+
+// Room that begins where a cache line does: a vector across two lines costs two loads.
+template <class T> class Room {
+    std::vector<T> memory;
+
+  public:
+    T *of(int64_t count) {
+        constexpr size_t line = 64;
+        if (memory.size() < count + line / sizeof(T)) memory.resize(count + line / sizeof(T));
+        const auto address = reinterpret_cast<uintptr_t>(memory.data());
+        return memory.data() + (line - address % line) % line / sizeof(T);
+    }
+};
+
+} // namespace
