@@ -82,10 +82,8 @@ def two_nodes(folder: Path) -> list[dict]:
 
 
 def speedup(folder: Path) -> list[dict]:
-    """The same study by one process and by two; long enough that starting them is a small part."""
-    study = EncoderStudy(
-        encoders=("lete",), seeds=6, epochs=12, limit=1000, dim=16, hidden_dim=32, batch_size=64
-    )
+    """The same sixty trials by one process and by two; starting them is a small part."""
+    study = tiny(encoders=("sinusoidal", "learned", "lete"), epochs=6, limit=600, hidden_dim=24)
     rows = []
     for workers in (1, 2):
         start = time.perf_counter()
@@ -104,7 +102,7 @@ def overhead(folder: Path) -> list[dict]:
         study = EncoderStudy(
             encoders=("raw",),
             seeds=3,
-            epochs=40,
+            epochs=140,
             limit=1000,
             dim=16,
             hidden_dim=64,
@@ -115,7 +113,8 @@ def overhead(folder: Path) -> list[dict]:
         def watch(event: dict, marks=marks) -> None:
             marks.append((event["kind"], time.perf_counter()))
 
-        engine = make_engine(name)
+        # One trial at a time by either, so that the time between two ends is that of one.
+        engine = make_engine(name, **({"cpus": os.cpu_count()} if name == "ray" else {}))
         run_study(study, root, engine=engine, on_event=watch)
         ends = [at for kind, at in marks if kind == "done"]
         trial = [json.loads(p.read_text())["seconds"] for p in sorted(root.rglob("timing.json"))]
