@@ -1,5 +1,6 @@
 """Reads what a study left behind: one folder a trial, nothing trained, nothing changed."""
 
+import io
 import json
 import os
 import zipfile
@@ -15,7 +16,7 @@ from edgewise.activations.learned import LayerFunctions, unpack
 from edgewise.core import InputError, read_json
 from edgewise.studies.kinds.metric import CLASSES, METRICS, NUMBERS, Metric
 from edgewise.studies.records.predictions import Predictions, load_predictions
-from edgewise.studies.records.seal import check_seal
+from edgewise.studies.records.seal import check_digest, check_seal
 
 RECORD_KEYS = (
     "variant",
@@ -304,10 +305,13 @@ def _check_keys(value: Any, keys: tuple[str, ...], path: Path, folder: Path) -> 
 
 def _arrays(path: Path, folder: Path) -> dict[str, np.ndarray]:
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        data = path.read_bytes()
     except FileNotFoundError:
         raise _broken(path, "it is missing", folder) from None
+    check_digest(path, data)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise _broken(path, str(error), folder) from None
 

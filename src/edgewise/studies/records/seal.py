@@ -1,12 +1,14 @@
-"""A finished trial's seal: the checksums of its small files, so that a flipped bit is noticed."""
+"""A finished trial's seal: the checksums of its files, so that a flipped bit is noticed."""
 
 import hashlib
 from pathlib import Path
 
 from edgewise.core import InputError, read_json, write_json
 
-SEALED = ("record.json", "timing.json", "history.jsonl")
-"""What is sealed; predictions and weights carry checksums of their own formats."""
+READ_AT_ONCE = ("record.json", "timing.json", "history.jsonl")
+READ_LATER = ("predictions.npz", "curves.npz", "functions.npz")
+"""Checked when they are read. An archive's own checksums leave out its headers; weights carry
+a checksum of all of them."""
 
 
 def seal(folder: Path) -> Path:
@@ -23,12 +25,12 @@ def seal(folder: Path) -> Path:
         edgewise.core.errors.InputError: ...record.json is damaged (its checksum is not the one in seal.json): delete the folder ... and run the study again, which repeats this trial only
 
     """  # noqa: E501
-    present = [name for name in SEALED if (folder / name).exists()]
-    return write_json(folder / "seal.json", {name: _digest(folder / name) for name in present})
+    present = [folder / name for name in READ_AT_ONCE + READ_LATER if (folder / name).exists()]
+    return write_json(folder / "seal.json", {p.name: _digest(p.read_bytes()) for p in present})
 
 
 def check_seal(folder: Path) -> None:
-    """Refuses a trial whose files changed after it was finished.
+    """Refuses a trial of which a file that is read at once changed after it was finished.
 
     A trial without a seal (of an older version, or killed between its record and its seal) is
     taken as it is.
@@ -37,17 +39,36 @@ def check_seal(folder: Path) -> None:
         InputError: With the file, and what to do.
 
     """
+    kept = kept_digests(folder)
+    for name in READ_AT_ONCE:
+        path = folder / name
+        if name in kept and (not path.exists() or _digest(path.read_bytes()) != kept[name]):
+            raise _changed(path)
+
+
+def check_digest(path: Path, data: bytes) -> None:
+    """Refuses what was read of a file of a trial if it is not what was sealed.
+
+    Raises:
+        InputError: With the file, and what to do.
+
+    """
+    if kept_digests(path.parent).get(path.name, _digest(data)) != _digest(data):
+        raise _changed(path)
+
+
+def kept_digests(folder: Path) -> dict[str, str]:
+    """The checksums by file; none where the trial has no seal."""
     path = folder / "seal.json"
-    if not path.exists():
-        return
-    kept = read_json(path)
-    for name in SEALED:
-        if name in kept and (not (folder / name).exists() or _digest(folder / name) != kept[name]):
-            raise InputError(
-                f"{folder / name} is damaged (its checksum is not the one in seal.json): delete "
-                f"the folder {folder} and run the study again, which repeats this trial only"
-            )
+    return read_json(path) if path.exists() else {}
 
 
-def _digest(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _changed(path: Path) -> InputError:
+    return InputError(
+        f"{path} is damaged (its checksum is not the one in seal.json): delete the folder "
+        f"{path.parent} and run the study again, which repeats this trial only"
+    )
