@@ -30,5 +30,5 @@ def test_a_file_that_is_gone_is_noticed(tmp_path):
     (tmp_path / "record.json").write_text("{}")
     seal(tmp_path)
     (tmp_path / "record.json").unlink()
-    with pytest.raises(InputError, match="record.json is damaged"):
+    with pytest.raises(InputError, match=r"record\.json is damaged"):
         check_seal(tmp_path)
