@@ -7,6 +7,7 @@ from edgewise.symbolic.discover import Candidate, Discovery, discover
 from edgewise.symbolic.edges import Reading, fix, suggest, unfix
 from edgewise.symbolic.formula import formula, to_function, to_python
 from edgewise.symbolic.functions import FUNCTIONS, Function, add_function
+from edgewise.symbolic.interactions import interactions
 from edgewise.symbolic.layer import SymbolicLayer
 from edgewise.symbolic.network import SymbolicKAN, as_symbolic
 from edgewise.symbolic.plot import plot
