@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,35 @@ LARGEST_SVG = 300_000
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, drawn: its name as a file, what is said below it, and both forms of it."""
-
-    name: str
-    caption: str
-    png: bytes
-    html: str
-
-
-def picture(name: str, caption: str, figure: Figure) -> Picture:
-    """The figure as an image, and in the page as a drawing unless that would be large.
+    """A figure to show: its name as a file, what is said below it, and both forms of it.
 
     Example:
-        >>> drawn = picture("learning_curves", "Loss by epoch.", Figure())
+        >>> drawn = Picture("learning_curves", "Loss by epoch.", Figure())
         >>> drawn.png[1:4], drawn.html[:49]
         (b'PNG', '<svg role="img" aria-label="learning curves" view')
     """
-    settle(figure)
-    image, drawing = png(figure), svg(figure, name)
-    title = name.replace("_", " ")
-    if len(drawing) <= LARGEST_SVG:
-        html = drawing.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
-    else:
-        data = base64.b64encode(image).decode("ascii")
-        html = f'<img alt="{title}" src="data:image/png;base64,{data}">'
-    return Picture(name, caption, image, html)
+
+    name: str
+    caption: str
+    figure: Figure
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as an image."""
+        return png(self._settled)
+
+    @cached_property
+    def html(self) -> str:
+        """The figure as a drawing in the page; as an image where that would be large."""
+        drawing, title = svg(self._settled, self.name), self.name.replace("_", " ")
+        if len(drawing) <= LARGEST_SVG:
+            return drawing.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+        data = base64.b64encode(self.png).decode("ascii")
+        return f'<img alt="{title}" src="data:image/png;base64,{data}">'
+
+    @cached_property
+    def _settled(self) -> Figure:
+        return settle(self.figure)
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -64,7 +64,7 @@ class Objective:
                 parts = torch.autograd.grad(value, params, materialize_grads=True)
             return value.detach(), flatten(parts)
         trace = self._stack.trace(self.x)
-        value, p, _ = self._at_outputs(trace[-1].output(), second=False)
+        value, p, _ = self._at_outputs(trace[-1].output, second=False)
         return value, self._select(self._stack.gradient_at(trace, p), params)
 
     def hessian(self, params: Sequence[Tensor]) -> Float[Tensor, "n n"] | None:

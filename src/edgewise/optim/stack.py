@@ -51,7 +51,7 @@ class Stack:
     def forward(self, x: Float[Tensor, "N I"]) -> Float[Tensor, "N O"]:
         """The outputs."""
         # What a trace keeps is not for callers to change.
-        return self.trace(x)[-1].output().clone()
+        return self.trace(x)[-1].output.clone()
 
     @torch.no_grad()
     def jacobian(
@@ -59,7 +59,7 @@ class Stack:
     ) -> tuple[Float[Tensor, "N O"], Float[Tensor, "N O n"]]:
         """The outputs and their derivatives with respect to all parameters."""
         trace = self.trace(x)
-        y = trace[-1].output().clone()
+        y = trace[-1].output.clone()
         G = self.sensitivities(trace, len(trace))
         sizes = [t.W.numel() for t in trace]
         # All samples of a column lie together, see Trace.A.
@@ -111,7 +111,7 @@ class Stack:
             if l == 0 and here:
                 trace.append(kept[0].moved(w))
             else:
-                trace.append(Trace(layer, x if l == 0 else trace[-1].output(), w, fixed=l == 0))
+                trace.append(Trace(layer, x if l == 0 else trace[-1].output, w, fixed=l == 0))
         self._kept = ([(thing, _copied(state)) for thing, state in about], trace)
         return trace
 

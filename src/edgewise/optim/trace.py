@@ -1,5 +1,7 @@
 """What one forward pass leaves of a KAN layer, and what can be asked of it."""
 
+from functools import cached_property
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -39,47 +41,35 @@ class Trace:
     ) -> None:
         self.layer, self.z, self.W, self.fixed = layer, z, W, fixed
         self.spline = layer.basis.spline
-        # Made when they are asked for.
-        self._A: Tensor | None = None
-        self._a: Tensor | None = None
-        self._y: Tensor | None = None
-        self._known_native: bool | None = None
         K, I = layer.basis.size, z.shape[1]
         self._C = W[: K * I].view(K, I, -1)
         self._w = None if layer.base_weight is None else W[K * I : (K + 1) * I]
         self._b = None if layer.bias is None else W[-1]
 
-    @property
+    @cached_property
     def _is_native(self) -> bool:
-        if self._known_native is None:
-            self._known_native = _is_native(self.z, self.W, self.spline)
-        return self._known_native
+        return _is_native(self.z, self.W, self.spline)
 
-    @property
+    @cached_property
     def A(self) -> Float[Tensor, "F N"]:
         """The features: the functions, the base and, with a bias, 1.
 
         A row holds all samples: products of features, of which the Jacobian and the Hessian are
         made, are several times faster so.
         """
-        if self._A is None:
-            A = features(self.layer, self.z, 0, self._is_native).T
-            ones = A.new_ones((int(self.layer.bias is not None), len(self.z)))
-            self._A = torch.cat([A, ones])
-        return self._A
+        A = features(self.layer, self.z, 0, self._is_native).T
+        return torch.cat([A, A.new_ones((int(self.layer.bias is not None), len(self.z)))])
 
     def moved(self, W: Float[Tensor, "F O"]) -> "Trace":
         """The same inputs with other parameters; the features stay."""
         other = Trace(self.layer, self.z, W, self.fixed)
-        other._A = self.A
+        other.A = self.A
         return other
 
+    @cached_property
     def output(self) -> Float[Tensor, "N O"]:
         """Aᵀ W."""
-        if self._y is None:
-            by_kernel = self._is_native and not self.fixed
-            self._y = self._by_kernel() if by_kernel else self._by_features()
-        return self._y
+        return self._by_kernel() if self._is_native and not self.fixed else self._by_features()
 
     def _by_features(self) -> Tensor:
         return (self.W.T @ self.A).T.contiguous()
@@ -87,7 +77,7 @@ class Trace:
     def _by_kernel(self) -> Tensor:
         y = native.forward(self.z, self._C, None, None, self.spline)
         if self._w is not None:
-            y.addmm_(self._base(), self._w)
+            y.addmm_(self._a, self._w)
         return y if self._b is None else y.add_(self._b)
 
     def gradient(self, p: Float[Tensor, "N O"]) -> Float[Tensor, "F O"]:
@@ -109,7 +99,7 @@ class Trace:
         q, dC, _ = native.backward(self.z, self._C, None, p, None, self.spline, True, True)
         parts = [dC.flatten(0, 1)]
         if self._w is not None:
-            parts.append(self._base().T @ p)
+            parts.append(self._a.T @ p)
         if self._b is not None:
             parts.append(p.sum(0, keepdim=True))
         return self._with_base(q, p, 1), torch.cat(parts)
@@ -124,10 +114,10 @@ class Trace:
         # One product for each input.
         return torch.bmm(dA.permute(2, 0, 1), W.transpose(0, 1)).transpose(0, 1)
 
-    def _base(self) -> Tensor:
-        if self._a is None:
-            self._a = self.layer.activation(self.z)
-        return self._a
+    @cached_property
+    def _a(self) -> Tensor:
+        """The base."""
+        return self.layer.activation(self.z)
 
     def _with_base(self, q: Tensor, p: Tensor, order: int) -> Tensor:
         """Adds what the base does to :meth:`pull`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.core import InputError, read_json, write_atomically, write_json
-from edgewise.drawing import Picture, picture, render
+from edgewise.drawing import Picture, render
 from edgewise.jobs.formula.figures import fit, front
 from edgewise.jobs.formula.job import FormulaJob, Formulas, Found
 from edgewise.jobs.formula.network import Network, network
@@ -108,7 +108,7 @@ def write_formulas(formulas: Formulas, folder: str | Path) -> list[Path]:
         if made.figure is not None:
             figures["diagram"] = made.figure
         pictures = {
-            name: picture(f"{found.symbol}_{name}", CAPTIONS[name], figure)
+            name: Picture(f"{found.symbol}_{name}", CAPTIONS[name], figure)
             for name, figure in figures.items()
         }
         paths += [

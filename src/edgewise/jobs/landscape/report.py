@@ -6,7 +6,7 @@ from typing import Any
 
 from edgewise.core import write_atomically
 from edgewise.curvature import Density
-from edgewise.drawing import picture, render
+from edgewise.drawing import Picture, render
 from edgewise.landscape import Path as Line
 from edgewise.landscape import Slice, draw_path, draw_slice, draw_spectrum, save
 
@@ -47,7 +47,7 @@ def write_landscape_report(
     for name, (result, draw, title) in drawn.items():
         if result is not None:
             save(result, out / name, title)
-            pictures[name] = picture(name, CAPTIONS[name], draw(result, title=title))
+            pictures[name] = Picture(name, CAPTIONS[name], draw(result, title=title))
     content = page(summary) | {"pictures": pictures}
     text = render(Path(__file__).with_name("landscape.html.j2"), content)
     return write_atomically(out / "report.html", text)

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgewise.core import InputError
 from edgewise.studies.kinds.metric import CLASSES, NUMBERS
+from edgewise.studies.records.seal import broken
 
 if TYPE_CHECKING:
     from edgewise.studies.records.records import Trial
@@ -124,8 +125,8 @@ def _check(
         score = 1 - float(missed / found["label"].var())
     stated = trial.score("test")
     if abs(score - stated) > 1e-5 * max(1.0, abs(stated)):
-        raise InputError(
-            f"{trial.folder} is damaged (its record says that {trial.metric.name} on the test set "
-            f"is {stated:.5f}, its predictions say {score:.5f}): delete the folder and run the "
-            f"study again, which repeats this trial only"
+        raise broken(
+            trial.folder,
+            f"its record says that {trial.metric.name} on the test set is {stated:.5f}, its "
+            f"predictions say {score:.5f}",
         )

@@ -16,7 +16,7 @@ from edgewise.activations.learned import LayerFunctions, unpack
 from edgewise.core import InputError, read_json
 from edgewise.studies.kinds.metric import CLASSES, METRICS, NUMBERS, Metric
 from edgewise.studies.records.predictions import Predictions, load_predictions
-from edgewise.studies.records.seal import check_digest, check_seal
+from edgewise.studies.records.seal import broken, check_digest, check_seal
 
 RECORD_KEYS = (
     "variant",
@@ -86,10 +86,10 @@ class Trial:
             InputError: If the file is missing, damaged or lacks an array.
 
         """
-        arrays = _arrays(self.folder / "predictions.npz", self.folder)
+        arrays = _arrays(self.folder / "predictions.npz")
         missing = [key for key in PREDICTION_KEYS[self.record["task"]] if key not in arrays]
         if missing:
-            raise _broken(self.folder / "predictions.npz", f"it has no {missing[0]!r}", self.folder)
+            raise broken(self.folder / "predictions.npz", f"it has no {missing[0]!r}")
         return arrays
 
     def curves(self) -> dict[str, np.ndarray]:
@@ -106,10 +106,10 @@ class Trial:
         path = self.folder / "curves.npz"
         if not path.exists():
             return {}
-        arrays = _arrays(path, self.folder)
+        arrays = _arrays(path)
         for key in ("time", "density"):
             if key not in arrays:
-                raise _broken(path, f"it has no {key!r}", self.folder)
+                raise broken(path, f"it has no {key!r}")
         return arrays
 
     def functions(self) -> tuple[LayerFunctions, ...]:
@@ -122,13 +122,13 @@ class Trial:
         path = self.folder / "functions.npz"
         if not path.exists():
             return ()
-        arrays = _arrays(path, self.folder)
+        arrays = _arrays(path)
         try:
             return unpack(arrays)
         except KeyError as error:
-            raise _broken(path, f"it has no {error.args[0]!r}", self.folder) from None
+            raise broken(path, f"it has no {error.args[0]!r}") from None
         except (IndexError, ValueError) as error:
-            raise _broken(path, f"its arrays disagree: {error}", self.folder) from None
+            raise broken(path, f"its arrays disagree: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -251,14 +251,14 @@ def _trial_folders(folder: Path) -> list[Path]:
 
 def _trial(folder: Path) -> Trial:
     check_seal(folder)
-    record = _json(folder / "record.json", folder, RECORD_KEYS)
-    timing = _json(folder / "timing.json", folder, TIMING_KEYS)
+    record = _json(folder / "record.json", RECORD_KEYS)
+    timing = _json(folder / "timing.json", TIMING_KEYS)
     if record["task"] not in METRICS:
-        raise _broken(folder / "record.json", f"its task is {record['task']!r}", folder)
+        raise broken(folder / "record.json", f"its task is {record['task']!r}")
     key = METRICS[record["task"]].key
     for part in ("validation", "train", "test", "final"):
         if not isinstance(record[part], dict) or record[part].get(key) is None:
-            raise _broken(folder / "record.json", f"its {part!r} has no {key}", folder)
+            raise broken(folder / "record.json", f"its {part!r} has no {key}")
     return Trial(folder, record, timing, _history(folder, key))
 
 
@@ -267,60 +267,53 @@ def _history(folder: Path, metric: str) -> tuple[dict[str, Any], ...]:
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except FileNotFoundError:
-        raise _broken(path, "it is missing", folder) from None
+        raise broken(path, "it is missing") from None
     except ValueError as error:
-        raise _broken(path, str(error), folder) from None
+        raise broken(path, str(error)) from None
     if not rows:
-        raise _broken(path, "it has no rows", folder)
+        raise broken(path, "it has no rows")
     for row in rows:
-        _check_keys(row, (*HISTORY_KEYS, f"train_{metric}", f"validation_{metric}"), path, folder)
+        _check_keys(row, (*HISTORY_KEYS, f"train_{metric}", f"validation_{metric}"), path)
     return tuple(rows)
 
 
 def _failure(folder: Path) -> Failure:
-    found = _json(folder / "failure.json", folder, ("message", "traceback"))
+    found = _json(folder / "failure.json", ("message", "traceback"))
     variant = found.get("variant", folder.parent.name)
     seed = str(found.get("seed", folder.name.removeprefix("seed-")))
     return Failure(folder, variant, seed, found["message"], found["traceback"])
 
 
-def _json(path: Path, folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def _json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise _broken(path, "it is missing", folder) from None
+        raise broken(path, "it is missing") from None
     except ValueError as error:
-        raise _broken(path, str(error), folder) from None
-    _check_keys(value, keys, path, folder)
+        raise broken(path, str(error)) from None
+    _check_keys(value, keys, path)
     return value
 
 
-def _check_keys(value: Any, keys: tuple[str, ...], path: Path, folder: Path) -> None:
+def _check_keys(value: Any, keys: tuple[str, ...], path: Path) -> None:
     if not isinstance(value, dict):
-        raise _broken(path, "it is not a table of names and values", folder)
+        raise broken(path, "it is not a table of names and values")
     for key in keys:
         if key not in value:
-            raise _broken(path, f"it has no {key!r}", folder)
+            raise broken(path, f"it has no {key!r}")
 
 
-def _arrays(path: Path, folder: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise _broken(path, "it is missing", folder) from None
+        raise broken(path, "it is missing") from None
     check_digest(path, data)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise _broken(path, str(error), folder) from None
-
-
-def _broken(path: Path, fault: str, folder: Path) -> InputError:
-    return InputError(
-        f"{path} is damaged ({fault}): delete the folder {folder} and run the study again, "
-        f"which repeats this trial only"
-    )
+        raise broken(path, str(error)) from None
 
 
 def _refuse_twins(trials: list[Trial]) -> None:

@@ -43,7 +43,7 @@ def check_seal(folder: Path) -> None:
     for name in READ_AT_ONCE:
         path = folder / name
         if name in kept and (not path.exists() or _digest(path.read_bytes()) != kept[name]):
-            raise _changed(path)
+            raise broken(path, _CHANGED)
 
 
 def check_digest(path: Path, data: bytes) -> None:
@@ -53,8 +53,9 @@ def check_digest(path: Path, data: bytes) -> None:
         InputError: With the file, and what to do.
 
     """
-    if kept_digests(path.parent).get(path.name, _digest(data)) != _digest(data):
-        raise _changed(path)
+    kept = kept_digests(path.parent)
+    if path.name in kept and _digest(data) != kept[path.name]:
+        raise broken(path, _CHANGED)
 
 
 def kept_digests(folder: Path) -> dict[str, str]:
@@ -67,8 +68,13 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _changed(path: Path) -> InputError:
+_CHANGED = "its checksum is not the one in seal.json"
+
+
+def broken(path: Path, fault: str) -> InputError:
+    """The error for a file in a trial's folder, or for the folder, that can't be believed."""
+    folder = path if path.is_dir() else path.parent
     return InputError(
-        f"{path} is damaged (its checksum is not the one in seal.json): delete the folder "
-        f"{path.parent} and run the study again, which repeats this trial only"
+        f"{path} is damaged ({fault}): delete the folder {folder} and run the study again, "
+        f"which repeats this trial only"
     )

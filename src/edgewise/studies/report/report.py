@@ -10,7 +10,7 @@ from rich.table import Table
 
 from edgewise.activations.figures import function_figure
 from edgewise.core import write_atomically, write_json
-from edgewise.drawing import Picture, picture, render
+from edgewise.drawing import Picture, render
 from edgewise.studies.kinds.encoder_study import EncoderStudy
 from edgewise.studies.kinds.metric import CLASSES
 from edgewise.studies.records.custom import Section, resolve_analyses, run_analysis
@@ -138,7 +138,7 @@ def _pictures(records: StudyRecords, analysis: Mapping[str, Any]) -> list[Pictur
     if "temporal_patterns" in shown:
         made["temporal_patterns"] = figures.temporal_patterns(analysis, _curves(records))
     metric = analysis["study"]["metric"]
-    return [picture(name, CAPTIONS[name].format(metric=metric), made[name]) for name in shown]
+    return [Picture(name, CAPTIONS[name].format(metric=metric), made[name]) for name in shown]
 
 
 def _shown(analysis: Mapping[str, Any]) -> list[str]:
@@ -169,7 +169,7 @@ def _functions(records: StudyRecords, analysis: Mapping[str, Any]) -> list[Pictu
         trial, found = next(((t, f) for t in trials if (f := t.functions())), (None, ()))
         if trial is not None:
             figure = function_figure(found, f"{name}, seed {trial.seed}: learned functions")
-            drawn.append(picture(f"learned_functions_{trial.folder.parent.name}", "", figure))
+            drawn.append(Picture(f"learned_functions_{trial.folder.parent.name}", "", figure))
     return drawn
 
 
@@ -177,7 +177,7 @@ def _own(place: int, section: Section) -> Picture | None:
     """The figure of a user's analysis, if it has one."""
     if section.figure is None:
         return None
-    return picture(f"analysis_{place}", "", section.figure)
+    return Picture(f"analysis_{place}", "", section.figure)
 
 
 def _write_pages(

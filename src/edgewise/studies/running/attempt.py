@@ -81,8 +81,7 @@ def attempt(trial: Trial, work: Work, on_event: OnEvent) -> Event:
 
 
 def _run(trial: Trial, work: Work, on_event: OnEvent) -> None:
-    name = f"{trial.variant.slug}_seed-{trial.seed}"
-    with make_loggers(work.loggers, work.root / "logs", name) as loggers:
+    with make_loggers(work.loggers, work.root / "logs", trial.slug) as loggers:
 
         def report(row: dict[str, Any]) -> None:
             for log in loggers:

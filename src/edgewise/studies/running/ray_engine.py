@@ -18,7 +18,7 @@ from edgewise.core import InputError, RunError, require, write_atomically
 from edgewise.studies.kinds.study import AbstractStudy
 from edgewise.studies.running.attempt import Event, OnEvent, Work, attempt, fail, start_event
 from edgewise.studies.running.trial import Trial
-from edgewise.train import read_history
+from edgewise.train.history import count_rows, read_history
 
 POLL = 0.5
 """Seconds between two looks at what the running trials have written."""
@@ -200,7 +200,7 @@ class _Crew:
             trial = self.waiting.popleft()
             history = trial.folder(self.root) / "history.jsonl"
             reference = self.task.remote(trial, self.work, self.data, self.token, self._threads())
-            self.running[reference] = _Job(trial, _rows(history), history)
+            self.running[reference] = _Job(trial, count_rows(history), history)
             if not self.lost.get(trial.name):
                 self.on_event(start_event(trial))
 
@@ -209,7 +209,7 @@ class _Crew:
 
     def _tell_epochs(self, job: _Job) -> None:
         """Tells the epochs that a trial has finished since; seen in a folder that is shared."""
-        if _rows(job.history) > job.told:
+        if count_rows(job.history) > job.told:
             for row in read_history(job.history)[job.told :]:
                 self.on_event({"kind": "epoch", "trial": job.trial.name, **row})
                 job.told += 1
@@ -247,10 +247,6 @@ def _reason(ray: ModuleType, error: Exception) -> str:
         if isinstance(error, getattr(ray.exceptions, name)):
             return words
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-def _rows(history: Path) -> int:
-    return history.read_bytes().count(b"\n") if history.exists() else 0
 
 
 def _unpack(files: dict[str, bytes], root: Path) -> None:

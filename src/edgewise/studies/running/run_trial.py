@@ -1,7 +1,7 @@
 """A trial run: trained, evaluated, written; gone on with where it was killed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from edgewise.studies.running.machine import device_name, forget_peak_memory, pe
 from edgewise.studies.running.outcome import conclude
 from edgewise.studies.running.trial import Trial
 from edgewise.studies.running.trial_model import build_model
-from edgewise.train import CSVLog, fit
+from edgewise.train import CSVLog, Run, fit
+from edgewise.train.loop import OnEpoch
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -40,8 +41,34 @@ def run_trial(trial: Trial, dataset: Any, root: Path, report: Report = lambda ev
     start = time.perf_counter()
     forget_peak_memory(study.device)
     model = build_model(trial, dataset)
-    device = torch.device(study.device)
-    run = fit(
+    on_epoch = (
+        lambda row, model: row.update(_more(study, model, dataset, row)),
+        CSVLog(root / "logs" / f"{trial.slug}.csv"),
+        lambda row, model: report(dict(row)),
+    )
+    run = train_trial(trial, model, dataset, folder, on_epoch)
+    record = conclude(trial, model, run, dataset, folder)
+    write_json(
+        folder / "timing.json",
+        {
+            "seconds_per_epoch": run.seconds,
+            "seconds": time.perf_counter() - start,
+            "peak_memory_bytes": peak_memory(study.device),
+            "device": device_name(torch.device(study.device)),
+            "threads": torch.get_num_threads(),
+        },
+    )
+    # Last: where the record is, the trial is finished.
+    write_json(folder / "record.json", record)
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def train_trial(
+    trial: Trial, model: nn.Module, dataset: Any, folder: Path, on_epoch: Sequence[OnEpoch]
+) -> Run:
+    """Trains a trial's model, or goes on with what ``folder`` keeps of it."""
+    study = trial.study
+    return fit(
         model,
         study.batches(dataset, "train", stream(trial.seed, "order")),
         study.batches(dataset, "validation"),
@@ -50,27 +77,9 @@ def run_trial(trial: Trial, dataset: Any, root: Path, report: Report = lambda ev
         folder=folder,
         loss=study.loss(dataset),
         penalty=study.penalty(model, dataset),
-        on_epoch=(
-            lambda row, model: row.update(_more(study, model, dataset, row)),
-            CSVLog(root / "logs" / f"{trial.variant.slug}_seed-{trial.seed}.csv"),
-            lambda row, model: report(dict(row)),
-        ),
-        device=device,
+        on_epoch=on_epoch,
+        device=study.device,
     )
-    record = conclude(trial, model, run, dataset, folder)
-    write_json(
-        folder / "timing.json",
-        {
-            "seconds_per_epoch": run.seconds,
-            "seconds": time.perf_counter() - start,
-            "peak_memory_bytes": peak_memory(study.device),
-            "device": device_name(device),
-            "threads": torch.get_num_threads(),
-        },
-    )
-    # Last: where the record is, the trial is finished.
-    write_json(folder / "record.json", record)
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def _more(

@@ -11,6 +11,8 @@ from typing import Any
 from edgewise.core import InputError, read_json
 from edgewise.studies.kinds.configure import make_study
 from edgewise.studies.running.study_folder import is_driven
+from edgewise.studies.running.trial import make_trial, planned
+from edgewise.train.history import count_rows
 
 STATES = ("done", "running", "waiting", "failed")
 
@@ -108,7 +110,7 @@ def read_status(folder: str | Path, now: float | None = None) -> StudyStatus:
     driven, now = is_driven(folder), time.time() if now is None else now
     lines = _log_lines(folder / "logs" / "study.log")
     running = _running(lines) if driven else {}
-    trials = tuple(_trial(folder, planned, running, now) for planned in _plan(folder))
+    trials = tuple(_trial(folder, plan, running, now) for plan in _plan(folder))
     driver = folder / "driver.json"
     return StudyStatus(
         folder=folder,
@@ -129,16 +131,8 @@ def _plan(folder: Path) -> list[dict[str, Any]]:
     values = read_json(folder / "config.json")
     values.pop("data_card", None)
     study = make_study(values, str(folder / "config.json"))
-    return [
-        {
-            "trial": f"{variant.name} seed {seed}",
-            "variant": variant.name,
-            "folder": f"trials/{variant.slug}/seed-{seed}",
-            "epochs": study.epochs,
-        }
-        for seed in range(study.seeds)
-        for variant in study.variants()
-    ]
+    variants = study.variants()
+    return planned([make_trial(study, v, seed) for seed in range(study.seeds) for v in variants])
 
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (\w+) ?(.*)")
@@ -166,13 +160,11 @@ def _running(lines: Sequence[str]) -> dict[str, float]:
 
 
 def _trial(
-    root: Path, planned: Mapping[str, Any], running: Mapping[str, float], now: float
+    root: Path, plan: Mapping[str, Any], running: Mapping[str, float], now: float
 ) -> TrialStatus:
-    folder, name = root / planned["folder"], planned["trial"]
-    history = folder / "history.jsonl"
-    epoch = history.read_bytes().count(b"\n") if history.exists() else 0
-    common = {"name": name, "variant": planned["variant"], "epoch": epoch}
-    common["epochs"] = planned["epochs"]
+    folder, name = root / plan["folder"], plan["trial"]
+    epoch = count_rows(folder / "history.jsonl")
+    common = {"name": name, "variant": plan["variant"], "epoch": epoch, "epochs": plan["epochs"]}
     if (folder / "record.json").exists():
         timing = folder / "timing.json"
         seconds = read_json(timing)["seconds"] if timing.exists() else None

@@ -17,7 +17,7 @@ from edgewise.studies.kinds.encoder_study import EncoderStudy
 from edgewise.studies.kinds.study import SHARED_FREELY, AbstractStudy, Variant
 from edgewise.studies.running.attempt import Event
 from edgewise.studies.running.identity import refuse_another
-from edgewise.studies.running.trial import Trial
+from edgewise.studies.running.trial import Trial, planned
 
 LONGEST_SLUG = 200
 """Characters; file systems allow 255 bytes, and logs add a seed and a suffix."""
@@ -143,16 +143,7 @@ def write_plan(
 
     """
     write_json(root / "config.json", study_values(study) | {"data_card": card})
-    planned = [
-        {
-            "trial": trial.name,
-            "variant": trial.variant.name,
-            "folder": trial.folder(Path()).as_posix(),
-            "epochs": trial.study.epochs,
-        }
-        for trial in trials
-    ]
-    write_json(root / "plan.json", {"data": data, "trials": planned})
+    write_json(root / "plan.json", {"data": data, "trials": planned(trials)})
 
 
 def keep_best(variant: Variant, root: Path) -> None:

@@ -1,5 +1,6 @@
 """One trial: one variant with one seed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ class Trial:
         """What messages call it."""
         return f"{self.variant.name} seed {self.seed}"
 
+    @property
+    def slug(self) -> str:
+        """What files of its own are called that don't lie in its folder."""
+        return f"{self.variant.slug}_seed-{self.seed}"
+
     def folder(self, root: Path) -> Path:
         """Where it is kept."""
         return root / "trials" / self.variant.slug / f"seed-{self.seed}"
@@ -39,6 +45,19 @@ class Trial:
         for name in SHARED_FREELY:
             study.pop(name, None)
         return {"study": study, "variant": asdict(self.variant), "seed": self.seed}
+
+
+def planned(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """The trials of a study as ``plan.json`` lists them."""
+    return [
+        {
+            "trial": trial.name,
+            "variant": trial.variant.name,
+            "folder": trial.folder(Path()).as_posix(),
+            "epochs": trial.study.epochs,
+        }
+        for trial in trials
+    ]
 
 
 def make_trial(study: AbstractStudy, variant: Variant, seed: int) -> Trial:

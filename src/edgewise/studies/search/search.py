@@ -24,11 +24,12 @@ from edgewise.studies.kinds.configure import make_study
 from edgewise.studies.kinds.study import check_device
 from edgewise.studies.running.attempt import is_full, say_full
 from edgewise.studies.running.fingerprint import fingerprint
+from edgewise.studies.running.run_trial import train_trial
 from edgewise.studies.running.study_folder import only_one
 from edgewise.studies.running.trial import Trial, make_trial
 from edgewise.studies.running.trial_model import build_model
 from edgewise.studies.search.space import Space
-from edgewise.train import fit, read_history
+from edgewise.train import read_history
 
 STARTUP = 8
 """Trials at random, and without pruning, before the search learns from what it saw."""
@@ -238,19 +239,7 @@ class _Search:
             for row in read_history(folder / "history.jsonl"):
                 follow(row)
         model = build_model(trial, self.dataset)
-        run = fit(
-            model,
-            study.batches(self.dataset, "train", stream(trial.seed, "order")),
-            study.batches(self.dataset, "validation"),
-            settings,
-            seed=trial.seed,
-            folder=folder,
-            loss=study.loss(self.dataset),
-            penalty=study.penalty(model, self.dataset),
-            on_epoch=[follow],
-            device=study.device,
-        )
-        return value(run.best)
+        return value(train_trial(trial, model, self.dataset, folder, [follow]).best)
 
     def _tried(self) -> list[Tried]:
         """All points but those that a kill cut short."""
