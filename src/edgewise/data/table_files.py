@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.core import InputError
+from edgewise.data.parquet_pages import unpacked_size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +41,7 @@ def read_table(path: Path) -> tuple[bytes, "pa.Table"]:
         return content, table
     except _TooLarge as error:
         raise InputError(f"{path} {error}: unpack it, or give a part of it") from None
-    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} can't be read as {kind[1:]}: {reason}") from None
 
@@ -107,4 +108,8 @@ def _parquet(content: bytes) -> "pa.Table":
     about = parquet.read_metadata(pa.BufferReader(content))
     if 8 * about.num_rows * about.num_columns > _allowed(content):
         raise _TooLarge(f"unpacks to {about.num_rows} rows of {about.num_columns} columns")
+    # Nor need what the pages say agree with what the file says of them.
+    needed = unpacked_size(content, about)
+    if needed > _allowed(content):
+        raise _TooLarge(f"unpacks to {needed} bytes")
     return parquet.read_table(pa.BufferReader(content), use_threads=False)
