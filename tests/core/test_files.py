@@ -101,6 +101,9 @@ def test_reading_says_what_is_wrong(tmp_path):
         read_json(path)
     assert str(caught.value).startswith(f"{path} is not valid JSON: ")
     assert "line 2 column 2" in str(caught.value)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"is not valid JSON: .*recursion"):
+        read_json(path)
     path.write_bytes(b"\xff\xff")
     with pytest.raises(InputError, match="is not valid JSON"):
         read_json(path)

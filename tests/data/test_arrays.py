@@ -66,3 +66,11 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError) as error:
         read_arrays(tmp_path / "no.npz")
     assert str(error.value) == f"there is no file {tmp_path / 'no.npz'}"
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (", b"{'descr': '|u1'", b"}", b"\xff" * 8, b""])
+def test_a_header_that_is_no_python(tmp_path, header):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
+    with pytest.raises(InputError, match="is truncated or corrupt: "):
+        read_arrays(tmp_path / "x.npz")

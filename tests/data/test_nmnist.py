@@ -34,7 +34,7 @@ def archive(folder, train=20, test=10, **change):
         }
     arrays |= change
     path = folder / "nmnist" / "nmnist_1k_100.npz"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
     return path
 
@@ -145,6 +145,15 @@ def test_wrong_archives(tmp_path, change, message):
     archive(tmp_path, **change)
     with pytest.raises(InputError, match=message):
         nmnist(data_dir=tmp_path)
+
+
+def test_whole_numbers_of_any_kind(tmp_path):
+    offsets, x = np.arange(21) * 30, np.arange(600) % 34
+    archive(tmp_path, train_offsets=offsets, train_x=x.astype(np.uint8))
+    small = nmnist(data_dir=tmp_path).train.batch([0, 1])
+    archive(tmp_path, train_offsets=offsets.astype(np.uint64), train_x=x.astype(">u2"))
+    large = nmnist(data_dir=tmp_path).train.batch([0, 1])
+    assert all(torch.equal(a, b) for a, b in zip(small, large, strict=True))
 
 
 def test_a_truncated_archive(tmp_path):

@@ -72,6 +72,7 @@ def test_the_task_can_be_said(tmp_path):
         (some(), {"limit": 100}, "limit must lie between 1 and 24, the training rows of"),
         (some(), {"split_seed": -1}, "split_seed must be at least 0, not -1"),
         (some(6), {}, "a table needs at least 10 rows to be split, got 6"),
+        ([], {}, "has a header but no rows"),
         ([("x", 1, 2, 0)] * 20, {}, "the column 'a' holds 'x', which is no number"),
         ([(1, "nan", 2, 0)] * 20, {}, "b is nan in row 1: fill it or drop such rows"),
         ([(i, 1, 2, 3) for i in range(20)], {}, "the target is 3 in every row"),

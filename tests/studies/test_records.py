@@ -107,18 +107,27 @@ WAY_OUT = "delete the folder {folder} and run the study again, which repeats thi
         ("record.json", "{", "Expecting property name enclosed in double quotes"),
         ("record.json", "[]", "it is not a table of names and values"),
         ("record.json", '{"variant": "raw"}', "it has no 'subject'"),
+        ("record.json", {"variant": ["raw"]}, "its 'variant' can't be ['raw']"),
+        ("record.json", {"task": {}}, "its 'task' can't be {}"),
+        ("record.json", {"seed": True}, "its 'seed' can't be True"),
+        ("record.json", {"test": {"accuracy": "high"}}, "its 'test' has no accuracy"),
+        ("timing.json", {"seconds": "5"}, "its 'seconds' can't be '5'"),
         ("timing.json", None, "it is missing"),
         ("timing.json", "{}", "it has no 'seconds_per_epoch'"),
         ("history.jsonl", None, "it is missing"),
         ("history.jsonl", "", "it has no rows"),
         ("history.jsonl", '{"epoch": 1}\n', "it has no 'train_loss'"),
         ("history.jsonl", '{"epoch": 1', "Expecting ',' delimiter"),
+        ("history.jsonl", "[" * 100_000, "maximum recursion depth"),
     ],
 )
 def test_damaged_text_files(study, file, content, fault):
     folder = study / "trials" / "raw" / "seed-0"
     if content is None:
         (folder / file).unlink()
+    elif isinstance(content, dict):
+        kept = json.loads((folder / file).read_text())
+        made.write_json(folder / file, kept | content)
     else:
         (folder / file).write_text(content)
     text = message(lambda: read_study(study))

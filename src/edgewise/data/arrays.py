@@ -1,9 +1,11 @@
 """Arrays in an npz file, their sizes checked before memory is taken for them."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -33,20 +35,32 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                info.filename.removesuffix(".npy"): _array(archive, info, path.stat().st_size)
-                for info in archive.infolist()
-            }
-    except _FAULTS as error:
+        return unpack_arrays(path, path.stat().st_size)
+    except ValueError as error:
         raise InputError(
-            f"{path} is truncated or corrupt: {error or type(error).__name__}; delete it and get "
-            f"it again"
+            f"{path} is truncated or corrupt: {error}; delete it and get it again"
         ) from None
 
 
+def unpack_arrays(file: Path | BinaryIO, size: int) -> dict[str, np.ndarray]:
+    """The same for an open file of so many bytes.
+
+    Raises:
+        ValueError: With what is wrong.
+
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return {
+                info.filename.removesuffix(".npy"): _array(archive, info, size)
+                for info in archive.infolist()
+            }
+    except _FAULTS as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
 # NotImplementedError and RuntimeError: a way of packing or encrypting that zipfile does not know.
-# SyntaxError: a header that is no Python.
+# SyntaxError and TokenError: a header that is no Python.
 _FAULTS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -57,6 +71,7 @@ _FAULTS = (
     KeyError,
     RuntimeError,
     SyntaxError,
+    tokenize.TokenError,
     OverflowError,
 )
 

@@ -160,7 +160,9 @@ def _column(path: Path, name: str, arrays: Mapping[str, np.ndarray]) -> Tensor:
             f"{path} is not an N-MNIST archive: {name!r} must be a row of whole numbers, got "
             f"{column.dtype} of shape {column.shape}"
         )
-    return torch.from_numpy(column.astype(column.dtype.newbyteorder("=")))
+    # Of unsigned numbers torch can do little with any but these.
+    small = column.dtype == np.uint8
+    return torch.from_numpy(column if small else column.astype(np.int64))
 
 
 def _streams(

@@ -16,6 +16,9 @@ from edgewise.data.splits import PARTS, stratified_split
 from edgewise.data.table_files import SUFFIXES, read_table
 
 CLASSES, NUMBERS = "classes", "numbers"
+FEWEST = 10
+"""Rows that can be split into three parts."""
+
 MOST_CLASSES = 50
 """A column of so many different whole numbers at most is taken for classes."""
 
@@ -96,6 +99,8 @@ def load_tabular(
     if task not in (None, CLASSES, NUMBERS):
         raise InputError(f"unknown task {task!r}: {did_you_mean(str(task), (CLASSES, NUMBERS))}")
     table = _table(source, data_dir, target)
+    if len(table.y) < FEWEST:
+        raise InputError(f"a table needs at least {FEWEST} rows to be split, got {len(table.y)}")
     if task is None:
         values = np.unique(table.y)
         whole = bool((values == np.round(values)).all())
@@ -127,6 +132,8 @@ def _table(source: str, folder: str | Path | None, target: str) -> Table:
 def _from_file(path: Path, target: str, card: dict[str, Any]) -> Table:
     _, table = read_table(path)
     names = table.column_names
+    if not table.num_rows:
+        raise InputError(f"{path} has a header but no rows")
     if target not in names:
         raise InputError(f"{path} has no column {target!r}: {did_you_mean(target, names)}")
     columns = {name: _numbers(path, name, table[name]) for name in names}
@@ -160,8 +167,6 @@ def _labels(y: np.ndarray) -> tuple[Tensor, tuple[str, ...]]:
 
 
 def _split(rows: int, labels: Tensor | None, seed: int) -> list[Tensor]:
-    if rows < 10:
-        raise InputError(f"a table needs at least 10 rows to be split, got {rows}")
     return stratified_split(
         torch.zeros(rows, dtype=torch.int64) if labels is None else labels, _SHARES, seed
     )

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,31 +13,41 @@ import numpy as np
 
 from edgewise.activations.learned import LayerFunctions, unpack
 from edgewise.core import InputError, read_json
+from edgewise.data.arrays import unpack_arrays
 from edgewise.studies.kinds.metric import CLASSES, METRICS, NUMBERS, Metric
 from edgewise.studies.records.predictions import Predictions, load_predictions
 from edgewise.studies.records.seal import broken, check_digest, check_seal
 
-RECORD_KEYS = (
-    "variant",
-    "subject",
-    "options",
-    "seed",
-    "task",
-    "parameters",
-    "encoder_parameters",
-    "classes",
-    "epochs",
-    "best_epoch",
-    "stopped_early",
-    "validation",
-    "train",
-    "test",
-    "final",
-    "extra",
-    "expert_usage",
-)
-HISTORY_KEYS = ("epoch", "train_loss", "validation_loss")
-TIMING_KEYS = ("seconds_per_epoch", "seconds", "peak_memory_bytes", "device", "threads")
+NUMBER, MAYBE = (int, float), type(None)
+RECORD = {
+    "variant": str,
+    "subject": str,
+    "options": dict,
+    "seed": int,
+    "task": str,
+    "parameters": int,
+    "encoder_parameters": int,
+    "classes": list,
+    "epochs": int,
+    "best_epoch": int,
+    "stopped_early": bool,
+    "validation": dict,
+    "train": dict,
+    "test": dict,
+    "final": dict,
+    "extra": dict,
+    "expert_usage": (dict, MAYBE),
+}
+"""What each file must hold; keys beside these are let be."""
+HISTORY = {"epoch": int, "train_loss": NUMBER, "validation_loss": NUMBER}
+TIMING = {
+    "seconds_per_epoch": list,
+    "seconds": NUMBER,
+    "peak_memory_bytes": (int, MAYBE),
+    "device": str,
+    "threads": int,
+}
+FAILURE = {"message": str, "traceback": str}
 PREDICTION_KEYS = {
     CLASSES: ("item", "label", "predicted", "length", "probability", "true_probability"),
     NUMBERS: ("item", "label", "predicted", "length"),
@@ -251,13 +260,13 @@ def _trial_folders(folder: Path) -> list[Path]:
 
 def _trial(folder: Path) -> Trial:
     check_seal(folder)
-    record = _json(folder / "record.json", RECORD_KEYS)
-    timing = _json(folder / "timing.json", TIMING_KEYS)
+    record = _json(folder / "record.json", RECORD)
+    timing = _json(folder / "timing.json", TIMING)
     if record["task"] not in METRICS:
         raise broken(folder / "record.json", f"its task is {record['task']!r}")
     key = METRICS[record["task"]].key
     for part in ("validation", "train", "test", "final"):
-        if not isinstance(record[part], dict) or record[part].get(key) is None:
+        if not _is(record[part].get(key), NUMBER):
             raise broken(folder / "record.json", f"its {part!r} has no {key}")
     return Trial(folder, record, timing, _history(folder, key))
 
@@ -268,39 +277,47 @@ def _history(folder: Path, metric: str) -> tuple[dict[str, Any], ...]:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except FileNotFoundError:
         raise broken(path, "it is missing") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise broken(path, str(error)) from None
     if not rows:
         raise broken(path, "it has no rows")
+    wanted = HISTORY | {f"train_{metric}": NUMBER, f"validation_{metric}": NUMBER}
     for row in rows:
-        _check_keys(row, (*HISTORY_KEYS, f"train_{metric}", f"validation_{metric}"), path)
+        _check(row, wanted, path)
     return tuple(rows)
 
 
 def _failure(folder: Path) -> Failure:
-    found = _json(folder / "failure.json", ("message", "traceback"))
+    found = _json(folder / "failure.json", FAILURE)
     variant = found.get("variant", folder.parent.name)
     seed = str(found.get("seed", folder.name.removeprefix("seed-")))
     return Failure(folder, variant, seed, found["message"], found["traceback"])
 
 
-def _json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def _json(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise broken(path, "it is missing") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise broken(path, str(error)) from None
-    _check_keys(value, keys, path)
+    _check(value, wanted, path)
     return value
 
 
-def _check_keys(value: Any, keys: tuple[str, ...], path: Path) -> None:
+def _check(value: Any, wanted: Mapping[str, Any], path: Path) -> None:
     if not isinstance(value, dict):
         raise broken(path, "it is not a table of names and values")
-    for key in keys:
+    for key, kinds in wanted.items():
         if key not in value:
             raise broken(path, f"it has no {key!r}")
+        if not _is(value[key], kinds):
+            raise broken(path, f"its {key!r} can't be {value[key]!r:.60}")
+
+
+def _is(value: Any, kinds: Any) -> bool:
+    """Whether it is of one of the kinds; in Python, True is a whole number."""
+    return isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool))
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -310,9 +327,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise broken(path, "it is missing") from None
     check_digest(path, data)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        return unpack_arrays(io.BytesIO(data), len(data))
+    except ValueError as error:
         raise broken(path, str(error)) from None
 
 
