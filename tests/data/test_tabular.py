@@ -159,3 +159,10 @@ def test_batches_of_rows_hold_each_row_once_in_an_order_of_seed_and_epoch():
     assert [len(b) for b in epochs[0]] == [4, 4, 2]
     assert sorted(item for batch in epochs[2] for item in batch) == list(range(10))
     assert isinstance(FUNCTIONS.resolve("sum")(), TestFunction)
+
+
+def test_a_column_twice(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,target,a\n" + 20 * "1,0,2\n")
+    with pytest.raises(InputError, match="has 2 columns 'a': rename all but one"):
+        load_tabular(str(path))

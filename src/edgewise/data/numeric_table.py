@@ -62,7 +62,7 @@ def load_numbers(
     """
     path = Path(path)
     content, table = read_table(path)
-    names = _names(path, table)
+    names = table.column_names
     if features is None:
         features = [name for name in names if name not in targets]
     _check_choice(path, names, targets, features)
@@ -73,14 +73,6 @@ def load_numbers(
         for chosen in (features, targets)
     )
     return NumericTable(tuple(features), tuple(targets), x, y, hashlib.sha256(content).hexdigest())
-
-
-def _names(path: Path, table: "pa.Table") -> list[str]:
-    names = table.column_names
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path} has {names.count(name)} columns {name!r}: rename all but one")
-    return names
 
 
 def _check_choice(

@@ -80,9 +80,6 @@ def load_table(path: str | Path, *, split_seed: int = 0) -> EventDataset:
 
 def _check_columns(path: Path, table: "pa.Table") -> None:
     names = table.column_names
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path} has {names.count(name)} columns {name!r}: rename all but one")
     for name in _NEEDED:
         if name not in names:
             raise InputError(f"{path} has no column {name!r}: {did_you_mean(name, names)}")

@@ -3,6 +3,7 @@
 import gzip
 import io
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ def read_table(path: Path) -> tuple[bytes, "pa.Table"]:
     """The content of a file and the table in it.
 
     Raises:
-        InputError: If the extension is unknown, or the file is missing or can't be read.
+        InputError: If the extension is unknown, the file is missing or can't be read, or two
+            columns have one name.
 
     """
     kind = _suffix(path)
@@ -36,14 +38,17 @@ def read_table(path: Path) -> tuple[bytes, "pa.Table"]:
         plain = _unzipped(content) if kind.endswith(".gz") else content
         table = _parquet(plain) if kind == ".parquet" else _delimited(plain, kind)
         # Lazily decoded: names, and in Parquet texts, that are not UTF-8 would fail later.
-        _ = table.column_names
+        names = Counter(table.column_names)
         table.validate(full=True)
-        return content, table
     except _TooLarge as error:
         raise InputError(f"{path} {error}: unpack it, or give a part of it") from None
     except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} can't be read as {kind[1:]}: {reason}") from None
+    for name, count in names.items():
+        if count > 1:
+            raise InputError(f"{path} has {count} columns {name!r}: rename all but one")
+    return content, table
 
 
 def stem(path: Path) -> str:
