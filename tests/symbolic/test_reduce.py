@@ -4,6 +4,7 @@ import pytest
 import sympy
 import torch
 
+from edgewise.symbolic.deadline import Deadline
 from edgewise.symbolic.formula import to_function
 from edgewise.symbolic.problem import Problem
 from edgewise.symbolic.reduce import reductions
@@ -14,7 +15,7 @@ def problem(f, ranges):
     u = torch.rand(3000, len(ranges), generator=source, dtype=torch.float64)
     low, high = torch.tensor(ranges, dtype=torch.float64).T
     x = low + (high - low) * u
-    return Problem(x, f(*x.T), None, math.inf)
+    return Problem(x, f(*x.T), None, Deadline.after(math.inf))
 
 
 CASES = {

@@ -32,6 +32,7 @@ def formula(
     budget: Annotated[float, Parameter(help="CPU-seconds for each target.")] = 60.0,
     seed: Annotated[int, Parameter(help="Of the held-out rows and of the search.")] = 0,
     test_fraction: Annotated[float, Parameter(help="The share of rows that only judge.")] = 0.2,
+    workers: Annotated[int, Parameter(help="How many processes search at a time.")] = 1,
     out: Annotated[
         Path | None, Parameter(help="Where report.html and the formulas as files go.")
     ] = None,
@@ -46,6 +47,7 @@ def formula(
         budget,
         seed,
         test_fraction,
+        workers,
     )
     if out is not None:
         check_folder(out, job)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.core import InputError
-from edgewise.data.parquet_pages import unpacked_size
+from edgewise.data.parquet_sizes import unpacked_size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,12 +109,7 @@ def _parquet(content: bytes) -> "pa.Table":
     import pyarrow as pa
     from pyarrow import parquet
 
-    # Repeated values take no room in the file, so the number of rows says nothing of its size.
-    about = parquet.read_metadata(pa.BufferReader(content))
-    if 8 * about.num_rows * about.num_columns > _allowed(content):
-        raise _TooLarge(f"unpacks to {about.num_rows} rows of {about.num_columns} columns")
-    # Nor need what the pages say agree with what the file says of them.
-    needed = unpacked_size(content, about)
+    needed = unpacked_size(content)
     if needed > _allowed(content):
         raise _TooLarge(f"unpacks to {needed} bytes")
     return parquet.read_table(pa.BufferReader(content), use_threads=False)

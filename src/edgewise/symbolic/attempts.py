@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 
 import sympy
@@ -117,11 +116,10 @@ def _solve(
     problem: Problem, functions: list[Function], seed: int, share: float, most: int = 1000
 ) -> bool:
     """Works on a smaller problem for a share of the time that is left."""
-    limit = time.process_time() + share * problem.left
-    problem.deadline = min(problem.deadline, limit)
+    problem.deadline = problem.deadline.within(share * problem.left)
     for attempt in itertools.islice(attempts(problem, functions, seed), most):
         attempt()
-        if problem.solved or time.process_time() > problem.deadline:
+        if problem.solved or problem.deadline.passed:
             break
     return problem.solved
 
@@ -157,8 +155,7 @@ def _grouped(
         inputs = [problem.active[i] for i in members]
         known = max(1e-12, found.error)
         sub = Part(problem, inputs, part, known)
-        limit = time.process_time() + 0.3 * problem.left
-        sub.deadline = limit
+        sub.deadline = problem.deadline.within(0.3 * problem.left)
         if not _solve(sub, functions, seed, 1.0, most=40):
             return False
         parts.append(sub.found)
@@ -206,7 +203,7 @@ def _sums(problem: Problem, search: Callable, **options) -> None:
     if search is significant_terms:
         x, y = problem.x[:, problem.active], problem.y
     names = [problem.symbols[i] for i in problem.active]
-    limit = min(problem.deadline, time.process_time() + 0.25 * problem.left)
+    limit = problem.deadline.within(0.25 * problem.left)
     options |= {"deadline": limit, "exact": problem.tolerance}
     for found in search(x, y, names, **options):
         if problem.offer(found.expression, f"{found.terms} terms"):
@@ -218,7 +215,7 @@ def _joined_relations(problem: Problem) -> None:
     x, names = problem.few_x[:, problem.active], [problem.symbols[i] for i in problem.active]
     if len(names) > 5:
         return
-    limit = time.process_time() + 0.2 * problem.left
+    limit = problem.deadline.within(0.2 * problem.left)
     joint = sympy.Symbol(f"v{problem.depth}", real=True)
     for column, text, pair in _joints(x, names):
         for kept in ((), pair[:1], pair[1:], pair):
@@ -236,7 +233,7 @@ def _joined_relations(problem: Problem) -> None:
             for relation in found:
                 if problem.offer(relation.expression.xreplace({joint: text}), "joined terms"):
                     return
-            if time.process_time() > limit:
+            if limit.passed:
                 return
 
 

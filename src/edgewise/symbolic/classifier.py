@@ -32,7 +32,8 @@ class KANClassifier(ClassifierMixin, AbstractKANEstimator):
         validation_fraction: The share of rows that choose; with fewer than 5 of them all do.
         max_iter: Rounds of L-BFGS (20 steps each at most) for each weight.
         functions: The functions that formulas are made of; by default those that rarely mislead.
-        budget: CPU-seconds for the search of a formula.
+        budget: CPU-seconds for the search of a formula; of each process, if there are several.
+        n_jobs: How many processes look for the formula; -1 is one for each core.
         random_state: Of the start and of the held-out rows.
 
     Attributes:
@@ -59,6 +60,7 @@ class KANClassifier(ClassifierMixin, AbstractKANEstimator):
         max_iter: int = 3,
         functions: Sequence[str] | None = None,
         budget: float = 30.0,
+        n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         super().__init__(
@@ -69,6 +71,7 @@ class KANClassifier(ClassifierMixin, AbstractKANEstimator):
             max_iter=max_iter,
             functions=functions,
             budget=budget,
+            n_jobs=n_jobs,
             random_state=random_state,
         )
 

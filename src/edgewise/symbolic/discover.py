@@ -9,7 +9,9 @@ from torch import Tensor
 
 from edgewise.core import InputError
 from edgewise.symbolic.attempts import attempts
-from edgewise.symbolic.functions import choose_functions
+from edgewise.symbolic.deadline import Clock, Deadline
+from edgewise.symbolic.functions import Function, choose_functions
+from edgewise.symbolic.parallel import search_on_cores
 from edgewise.symbolic.problem import Candidate, Discovery, Problem
 
 __all__ = ["Candidate", "Discovery", "discover"]
@@ -23,6 +25,7 @@ def discover(
     functions: Sequence[str] | None = None,
     budget: float = 60.0,
     seed: int = 0,
+    workers: int = 1,
 ) -> Discovery:
     """Looks for the formula of a target.
 
@@ -38,13 +41,17 @@ def discover(
         names: What the inputs are called; by default a data frame's columns, or x1, x2, ...
         functions: What the splines of networks are compared with; by default those that rarely
             mislead.
-        budget: CPU-seconds.
+        budget: CPU-seconds; of each process, if there are several.
         seed: Of the starts.
+        workers: How many processes try at a time what is not found in the first two seconds. An
+            exact formula does not depend on their number; with noise, one process weighs what it
+            tried before, several do not.
 
     Raises:
         InputError: If there are fewer than ten rows, something is no number or not finite, y or all
             of x is constant, the names do not fit, a function is not known, or nothing about y can
             be told from x.
+        RunError: If one of several processes is lost.
 
     Example:
         >>> x = torch.rand(200, 2, dtype=torch.float64) + 0.5
@@ -55,6 +62,7 @@ def discover(
     start = time.process_time()
     if not budget > 0:
         raise InputError(f"budget must be a positive number of CPU-seconds, got {budget!r}")
+    check_workers(workers)
     chosen = choose_functions(functions)
     if names is None and hasattr(x, "columns"):
         names = [str(name) for name in x.columns]
@@ -62,12 +70,26 @@ def discover(
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     _check(x, y)
-    problem = Problem(x, y, names, start + budget)
-    for attempt in attempts(problem, chosen, seed):
+    problem = Problem(x, y, names, Deadline(start + budget, Clock()))
+    elsewhere = 0.0
+    if workers > 1:
+        problem.candidates, elsewhere = search_on_cores(problem, chosen, seed, workers)
+    else:
+        _search(problem, chosen, seed)
+    return problem.result(time.process_time() - start + elsewhere)
+
+
+def check_workers(workers: int) -> None:
+    """Refuses a number of processes that is none."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise InputError(f"workers must be a whole number of at least 1, got {workers!r}")
+
+
+def _search(problem: Problem, functions: list[Function], seed: int) -> None:
+    for attempt in attempts(problem, functions, seed):
         attempt()
-        if problem.solved or time.process_time() > problem.deadline:
+        if problem.solved or problem.deadline.passed:
             break
-    return problem.result(time.process_time() - start)
 
 
 def _numbers(what: str, values: Tensor | np.ndarray) -> Tensor:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class AbstractKANEstimator(BaseEstimator):
         max_iter: int = 8,
         functions: Sequence[str] | None = None,
         budget: float = 30.0,
+        n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.hidden = hidden
@@ -43,6 +45,7 @@ class AbstractKANEstimator(BaseEstimator):
         self.max_iter = max_iter
         self.functions = functions
         self.budget = budget
+        self.n_jobs = n_jobs
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
@@ -63,7 +66,20 @@ class AbstractKANEstimator(BaseEstimator):
             raise InputError(
                 f"budget must be a positive number of CPU-seconds, got {self.budget!r}"
             )
+        self._workers()
         choose_functions(self.functions)
+
+    def _workers(self) -> int:
+        """How many processes look for the formula."""
+        if self.n_jobs is None:
+            return 1
+        if self.n_jobs == -1:
+            return os.cpu_count() or 1
+        if not isinstance(self.n_jobs, (int, np.integer)) or self.n_jobs < 1:
+            raise InputError(
+                f"n_jobs must be None, -1 for all cores, or at least 1, got {self.n_jobs!r}"
+            )
+        return int(self.n_jobs)
 
     def _scale_inputs(self, X: np.ndarray, weight: np.ndarray | None) -> None:
         """Where the inputs lie: the middle and half of their central 98 %."""
@@ -142,6 +158,7 @@ class AbstractKANEstimator(BaseEstimator):
                     functions=self.functions,
                     budget=self.budget,
                     seed=self._seed,
+                    workers=self._workers(),
                 )
                 for t in targets.T
             ]

@@ -159,6 +159,11 @@ def choose_functions(names: Iterable[str] | None = None) -> list[Function]:
     return list(found.values())
 
 
+def is_own(name: str) -> bool:
+    """Whether a function is the user's, and not the library's."""
+    return name not in _OWN
+
+
 def _slope_by_autograd(
     name: str, value: Callable[[Tensor], Tensor], domain: tuple[float, float]
 ) -> Callable[[Tensor], Tensor]:

@@ -1,7 +1,6 @@
 """Data whose formula is looked for, and the candidates so far."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from edgewise.core import InputError
 from edgewise.symbolic.compile import from_expression
+from edgewise.symbolic.deadline import Deadline
 from edgewise.symbolic.formula import complexity, formula, symbols, to_function
 from edgewise.symbolic.network import SymbolicKAN
 from edgewise.symbolic.polish import polish
@@ -23,7 +23,8 @@ from edgewise.symbolic.tidy import tidy
 SAMPLE = 1000
 """How many rows the search looks at; all of them judge what it finds."""
 
-_EXACT_ERROR = 1e-9
+EXACT_ERROR = 1e-9
+"""A relative error that is rounding."""
 
 
 class Candidate(NamedTuple):
@@ -67,7 +68,7 @@ class Discovery(NamedTuple):
     @property
     def exact(self) -> bool:
         """Whether it gives the target to rounding."""
-        return self.best.error < _EXACT_ERROR
+        return self.best.error < EXACT_ERROR
 
     @property
     def model(self) -> SymbolicKAN:
@@ -82,7 +83,7 @@ class Problem:
         x: Inputs (N, I).
         y: The target (N,).
         names: What the inputs are called.
-        deadline: The process time at which to stop.
+        deadline: When to stop.
         parent: The problem that this one is a part of.
         restore: What makes a formula for the parent of one for this.
         tolerance: The relative mean squared error of a formula that is right; larger where the
@@ -95,7 +96,7 @@ class Problem:
         x: Tensor,
         y: Tensor,
         names: Sequence[str] | None,
-        deadline: float,
+        deadline: Deadline,
         parent: "Problem | None" = None,
         restore: Callable[[sympy.Expr], sympy.Expr] | None = None,
         tolerance: float = EXACT,
@@ -130,7 +131,7 @@ class Problem:
         self.candidates.append(Candidate(expression, error, complexity(expression), how))
         settled = error < 1.02 * self.least_error and self._settles(expression, error)
         self.least_error = min(self.least_error, error)
-        self.solved = self.solved or error < _EXACT_ERROR or settled
+        self.solved = self.solved or error < EXACT_ERROR or settled
         return self.solved
 
     def _is_noisy(self, expression: sympy.Expr) -> bool:
@@ -159,7 +160,7 @@ class Problem:
         for candidate in sorted(self.candidates, key=lambda c: (c.complexity, c.error)):
             if candidate.error < 0.999 * front[-1].error:
                 front.append(candidate)
-        exact = [c for c in front if c.error < _EXACT_ERROR]
+        exact = [c for c in front if c.error < EXACT_ERROR]
         best = exact[0] if exact else min(front, key=self._length)
         if best.error > 0.95:
             raise InputError(
@@ -181,7 +182,7 @@ class Problem:
     @property
     def left(self) -> float:
         """The CPU-seconds that are left."""
-        return max(0.0, self.deadline - time.process_time())
+        return self.deadline.left
 
 
 class Part(Problem):

@@ -35,7 +35,8 @@ class KANRegressor(RegressorMixin, AbstractKANEstimator):
         validation_fraction: The share of rows that choose; with fewer than 5 of them all do.
         max_iter: Steps of Levenberg–Marquardt for each weight.
         functions: The functions that formulas are made of; by default those that rarely mislead.
-        budget: CPU-seconds for the search of a formula.
+        budget: CPU-seconds for the search of a formula; of each process, if there are several.
+        n_jobs: How many processes look for the formula; -1 is one for each core.
         random_state: Of the start and of the held-out rows.
 
     Attributes:

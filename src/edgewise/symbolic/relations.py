@@ -7,7 +7,6 @@ do; multiples of the relation by further factors come later.
 """
 
 import heapq
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edgewise.symbolic.atoms import COS, EXP, FALL, LINE, LOG, ONE, SIN, Atom, power
+from edgewise.symbolic.deadline import Deadline
 from edgewise.symbolic.terms import TermSum
 from edgewise.symbolic.transforms import transformed
 
@@ -72,7 +72,7 @@ def search_relations(
     x: Float[Tensor, "N I"],
     y: Float[Tensor, " N"],
     names: list[sympy.Symbol],
-    deadline: float,
+    deadline: Deadline,
     exact: float = 1e-21,
     most: int = 120,
     transforms: int = len(_KINDS),
@@ -83,7 +83,7 @@ def search_relations(
         x: Inputs.
         y: Targets.
         names: Symbols of the inputs.
-        deadline: The process time at which to stop.
+        deadline: When to stop.
         exact: The relative mean squared error that counts as exact.
         most: How many products numerator and denominator choose from.
         transforms: How many transforms of y are tried.
@@ -97,7 +97,7 @@ def search_relations(
             continue
         values = torch.stack([c.value(x) for c in columns], dim=1)
         for transform, t, sign in kinds:
-            if time.process_time() > deadline:
+            if deadline.passed:
                 return
             found = _relation(values, t, rows)
             if found is None:

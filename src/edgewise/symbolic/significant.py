@@ -6,7 +6,6 @@ way the one with the least Bayesian information criterion is taken.
 """
 
 import math
-import time
 from typing import NamedTuple
 
 import sympy
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edgewise.symbolic.atoms import COS, EXP, LINE, LOG, ONE, SIN, Atom, power
+from edgewise.symbolic.deadline import Deadline
 from edgewise.symbolic.relations import columns_of
 from edgewise.symbolic.terms import TermSum
 from edgewise.symbolic.transforms import Transform, transformed
@@ -37,7 +37,7 @@ def significant_terms(
     x: Float[Tensor, "N I"],
     y: Float[Tensor, " N"],
     names: list[sympy.Symbol],
-    deadline: float,
+    deadline: Deadline,
     exact: float = 1e-21,
 ) -> list[TermSum]:
     """For each dictionary and transform of y the sum with the least criterion; the best first.
@@ -46,7 +46,7 @@ def significant_terms(
         x: Inputs.
         y: Targets.
         names: Symbols of the inputs.
-        deadline: The process time at which to stop.
+        deadline: When to stop.
         exact: The relative mean squared error at which the search ends.
 
     """
@@ -57,7 +57,7 @@ def significant_terms(
         columns = columns_of(x, pool, min(_MOST, len(rows) // 10))
         values = torch.stack([c.value(x[rows]) for c in columns], dim=1)
         for transform, t, sign in kinds:
-            if time.process_time() > deadline or any(f.error < exact for f in found):
+            if deadline.passed or any(f.error < exact for f in found):
                 return _best(found)
             chosen = _chosen(values, t, _weights(transform, y[rows]))
             if chosen is None:

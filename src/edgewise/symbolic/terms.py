@@ -6,7 +6,6 @@ All products of a dictionary are compared at once, by correlation; sums grow one
 the best few dozen, each new term judged by what it explains beside those that are in.
 """
 
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edgewise.symbolic.atoms import LEVELS, ONE, Atom
+from edgewise.symbolic.deadline import Deadline
 from edgewise.symbolic.transforms import Transform, transformed
 
 POINTS = 96
@@ -111,7 +111,7 @@ def search_terms(
     y: Float[Tensor, " N"],
     names: list[sympy.Symbol],
     most: int,
-    deadline: float,
+    deadline: Deadline,
     least: int = 1,
     exact: float = 1e-21,
     rough: bool = False,
@@ -123,7 +123,7 @@ def search_terms(
         y: Targets.
         names: Symbols of the inputs.
         most: The most terms.
-        deadline: The process time at which to stop.
+        deadline: When to stop.
         least: The fewest terms.
         exact: The relative mean squared error that counts as exact.
         rough: Whether the best sum of each number of terms for y itself is given too, exact or not.
@@ -145,7 +145,7 @@ def _grown(
     y: Tensor,
     names: list[sympy.Symbol],
     counts: tuple[int, int],
-    deadline: float,
+    deadline: Deadline,
     exact: float,
     rough: bool,
 ) -> Iterator[TermSum]:
@@ -156,7 +156,7 @@ def _grown(
     beams: list[list[tuple[int, ...]]] = [[()] for _ in kinds]
     for count in range(1, most + 1):
         for k, (transform, t, sign) in enumerate(kinds):
-            if time.process_time() > deadline:
+            if deadline.passed:
                 return
             beams[k], best = _extend(dictionary, t[few], beams[k], count)
             if best is None or count < least:
@@ -172,7 +172,7 @@ def solve_terms(
     x: Float[Tensor, "N I"],
     y: Float[Tensor, " N"],
     names: list[sympy.Symbol],
-    deadline: float,
+    deadline: Deadline,
     exact: float = 1e-21,
     most: int = 700,
 ) -> Iterator[TermSum]:
@@ -183,7 +183,7 @@ def solve_terms(
     """
     kinds = list(transformed(y))
     for atoms, order in _pools(x, min(most, len(x) // 2)):
-        if time.process_time() > deadline:
+        if deadline.passed:
             return
         count = min(len(x), 3 * _count(atoms, order) + 50)
         few = torch.linspace(0, len(x) - 1, count).long()

@@ -14,6 +14,7 @@ from edgewise.core import InputError, generator
 from edgewise.data.numeric_table import NumericTable, load_numbers
 from edgewise.jobs.formula.errors import Constant, constants, refit
 from edgewise.symbolic import Candidate, Discovery, discover, to_function
+from edgewise.symbolic.discover import check_workers
 from edgewise.symbolic.formula import complexity
 from edgewise.symbolic.functions import choose_functions
 
@@ -33,9 +34,10 @@ class FormulaJob:
         targets: The columns to find formulas for.
         features: The columns they may depend on; None is all others.
         functions: What edges of networks are compared with; None is a set that rarely misleads.
-        budget: CPU-seconds for each target.
+        budget: CPU-seconds for each target; of each process, if there are several.
         seed: Of the rows that are held out, and of the search.
         test_fraction: The share of rows that is held out, to judge.
+        workers: How many processes search.
 
     """
 
@@ -46,8 +48,10 @@ class FormulaJob:
     budget: float = 60.0
     seed: int = 0
     test_fraction: float = 0.2
+    workers: int = 1
 
     def __post_init__(self) -> None:
+        check_workers(self.workers)
         choose_functions(self.functions)
         if not 0 < self.budget < float("inf"):
             raise InputError(
@@ -179,6 +183,7 @@ def find_formulas(
                 functions=job.functions,
                 budget=job.budget,
                 seed=job.seed,
+                workers=job.workers,
             )
         except InputError as error:
             raise InputError(f"no formula of {target!r} in {job.data}: {error}") from None

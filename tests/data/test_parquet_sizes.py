@@ -1,4 +1,4 @@
-"""What pages say of their size, against what pyarrow says; and what lies is refused."""
+"""What files say of their size, against what pyarrow says; and what lies is refused."""
 
 import io
 
@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from edgewise.core import InputError
-from edgewise.data.parquet_pages import unpacked_size
+from edgewise.data.parquet_sizes import unpacked_size
 from edgewise.data.table_files import read_table
 
 ROWS = 9000
@@ -54,14 +54,14 @@ def test_the_pages_of_sound_files_are_all_counted(compression, version, extra):
     # Theirs counts the headers, too, some 20 to 60 bytes a page, and not what points at values.
     theirs = sum(c.total_uncompressed_size for c in columns)
     values = sum(c.num_values for c in columns)
-    assert 0.9 * theirs < unpacked_size(content, about) - 8 * values <= theirs
+    assert 0.9 * theirs < unpacked_size(content) - 8 * values <= theirs
 
 
 def test_a_dictionary_is_a_page_too():
     content = a_file()
     column = metadata(content).row_group(0).column(0)
     assert column.has_dictionary_page
-    assert unpacked_size(content, metadata(content)) > 2 * 8 * ROWS
+    assert unpacked_size(content) > 4 * 8 * ROWS
 
 
 def saying(size):
@@ -86,30 +86,46 @@ def test_a_page_that_says_it_is_huge_is_refused_before_memory_is_taken(tmp_path,
     path = tmp_path / "table.parquet"
     path.write_bytes(saying(2**31 - 64))
     monkeypatch.setattr(parquet, "read_table", lambda *_, **__: pytest.fail("it was read"))
-    with pytest.raises(InputError, match=r"unpacks to 21476\d{5} bytes: unpack it"):
+    with pytest.raises(InputError, match=r"unpacks to 2147\d{6} bytes: unpack it"):
         read_table(path)
 
 
 def test_a_negative_size_is_refused(tmp_path):
     path = tmp_path / "table.parquet"
     path.write_bytes(saying(-1))
-    with pytest.raises(InputError, match="the page at byte 4 has no size or a negative one"):
+    with pytest.raises(InputError, match="a number is missing or negative"):
         read_table(path)
 
 
 def test_headers_that_make_no_sense_are_refused(tmp_path):
     content = a_file()
     place = metadata(content).row_group(0).column(0).dictionary_page_offset
-    for damage, fault in [
-        (b"\x1f", "kind 15"),
-        (b"\x00", "no size"),
-        (b"\x15" + b"\xff" * 12, "without an end"),
-        (b"\x1c" * 12, "too deeply"),
-        (b"\x18\xff\xff\xff\xff\x07", "out of the file"),
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    for at in (place, footer):
+        for damage, fault in [
+            (b"\x1f", "there is no kind 15"),
+            (b"\x00", "is missing"),
+            (b"\x15" + b"\xff" * 12, "a number has no end"),
+            (b"\x1c" * 20, "nested too deeply"),
+            (b"\x18\xff\xff\xff\xff\x07", "leads out of the file"),
+            (b"\x19\xff\xff\xff\xff\xff\x07", "there is no kind 15"),
+        ]:
+            path = tmp_path / "table.parquet"
+            path.write_bytes(content[:at] + damage + content[at + len(damage) :])
+            with pytest.raises(InputError, match=f"can't be read as parquet: .*{fault}"):
+                read_table(path)
+
+
+def test_what_is_no_parquet_is_refused(tmp_path):
+    content = a_file()
+    path = tmp_path / "table.parquet"
+    for other, fault in [
+        (b"", "does not end as Parquet files do"),
+        (content[:-1], "does not end as Parquet files do"),
+        (content[:-8] + b"\xff\xff\xff\x7f" + content[-4:], "footer is longer than the file"),
     ]:
-        path = tmp_path / "table.parquet"
-        path.write_bytes(content[:place] + damage + content[place + len(damage) :])
-        with pytest.raises(InputError, match=f"can't be read as parquet: the page .*{fault}"):
+        path.write_bytes(other)
+        with pytest.raises(InputError, match=f"can't be read as parquet: .*{fault}"):
             read_table(path)
 
 
