@@ -65,6 +65,10 @@ def test_targets_may_be_listed_or_repeated(table, capsys):
             "budget must be a positive number of CPU-seconds, got -1.0",
         ),
         (
+            ["--target", "F", "--workers", "-2"],
+            "workers must be a whole number of at least 1, got -2",
+        ),
+        (
             ["--target", "F", "--test-fraction", "0.9"],
             "{0} has 60 rows, of which 54 are held out to judge: a formula needs at least 10 "
             "others to be found on",

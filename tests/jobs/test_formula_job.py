@@ -61,6 +61,7 @@ def test_features_may_be_chosen(tmp_path):
     [
         ({"budget": 0.0}, "budget must be a positive number of CPU-seconds, got 0.0"),
         ({"budget": float("nan")}, "budget must be a positive number of CPU-seconds, got nan"),
+        ({"workers": 0}, "workers must be a whole number of at least 1, got 0"),
         ({"test_fraction": 1.0}, "test_fraction must lie between 0 and 1, got 1.0"),
         ({"test_fraction": 0.0}, "test_fraction must lie between 0 and 1, got 0.0"),
         ({"functions": ("x", "sinn")}, "unknown function 'sinn': did you mean 'sin'?"),
