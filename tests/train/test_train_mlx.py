@@ -66,8 +66,9 @@ def assert_same_history(found, expected):
         Settings(epochs=3, learning_rate=0.02, weight_decay=0.1),
         Settings(epochs=3, learning_rate=0.02, schedule="plateau", clip=0.1, select="loss"),
         Settings(epochs=2, learning_rate=0.02, schedule="constant", clip=0.0, accumulation=2),
+        Settings(epochs=2, learning_rate=0.02, rates={"activations": 0.1}),
     ],
-    ids=["cosine and decay", "plateau and clipping", "accumulation of uneven batches"],
+    ids=["cosine and decay", "plateau and clipping", "accumulation of uneven batches", "rates"],
 )
 def test_the_run_is_that_of_torch(settings):
     ours, theirs = make(), make()
@@ -223,6 +224,10 @@ def test_a_label_out_of_range_stops_the_run():
         (
             {"loss": "mse", "label_smoothing": 0.1},
             "label_smoothing goes with loss='cross_entropy' only: leave it out",
+        ),
+        (
+            {"settings": Settings(unfreeze={"activations": 2})},
+            "unfreeze is for torch: MLX trains the same parameters in every epoch",
         ),
         ({"label_smoothing": 1.0}, "label_smoothing must lie in [0, 1), got 1.0"),
         (

@@ -111,6 +111,8 @@ def _check_options(
             f"precision is {settings.precision!r}: MLX trains in float32 only; "
             f"use precision='float32' or the torch backend"
         )
+    if settings.unfreeze:
+        raise InputError("unfreeze is for torch: MLX trains the same parameters in every epoch")
     if penalty is not None:
         raise InputError("penalty is a function of a torch model: MLX trains without; use torch")
     if loss not in LOSSES:

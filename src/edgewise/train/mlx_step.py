@@ -49,7 +49,10 @@ class MLXStepper(Stepper):
         device: mx.Device,
     ) -> None:
         super().__init__(model, settings, loss, None, torch.device("cpu"))
-        self.arithmetic = device
+        self.measured_by, self.arithmetic = loss, device
+        self.factors = {
+            p: group["factor"] for group in self.optimiser.param_groups for p in group["params"]
+        }
         twin(model)
 
     def __call__(
@@ -143,7 +146,7 @@ class MLXStepper(Stepper):
         correct = mx.array(math.nan)
         if prediction.ndim == 2 and target.ndim == 1 and mx.issubdtype(target.dtype, mx.integer):
             correct = (prediction.argmax(axis=1) == target).sum().astype(mx.float32)
-        return self.loss(prediction, target), correct
+        return self.measured_by(prediction, target), correct
 
     def _numbers(self, name: str, entry: Entry, rate: float) -> tuple[mx.array, ...]:
         """Of AdamW's step t: the rate and √v's factor with their bias corrections, and the decay.
@@ -152,6 +155,7 @@ class MLXStepper(Stepper):
         """
         t = self.counts[name] + 1
         decay = self.settings.weight_decay if entry.tensor.ndim >= 2 else 0.0
+        rate *= self.factors[entry.tensor]
         corrections = [1 - beta**t for beta in BETAS]
         numbers = rate / corrections[0], 1 / math.sqrt(corrections[1]), 1 - rate * decay
         return tuple(map(mx.array, numbers))
