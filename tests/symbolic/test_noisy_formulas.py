@@ -5,6 +5,7 @@ import pytest
 import sympy
 import torch
 
+from edgewise.symbolic.deadline import Deadline
 from edgewise.symbolic.formula import to_function
 from edgewise.symbolic.significant import significant_terms
 from edgewise.symbolic.spare import spare
@@ -41,7 +42,7 @@ def test_a_residual_with_structure_is_seen_within_noise():
 def test_the_telling_terms(text):
     truth = sympy.sympify(text, locals={"a": A, "b": B})
     x, y = table(truth)
-    found = significant_terms(*map(torch.from_numpy, (x, y)), [A, B], math.inf)
+    found = significant_terms(*map(torch.from_numpy, (x, y)), [A, B], Deadline.after(math.inf))
     clean = to_function(truth, "ab")(x)
     assert any(
         np.abs(to_function(f.expression, "ab")(x) - clean).max() < 0.005 * clean.std()

@@ -1,11 +1,11 @@
 import math
-import time
 
 import pytest
 import sympy
 import torch
 
 from edgewise.symbolic.atoms import LINE, ONE, power
+from edgewise.symbolic.deadline import Deadline
 from edgewise.symbolic.formula import to_function
 from edgewise.symbolic.relations import columns_of, search_relations
 
@@ -30,7 +30,7 @@ QUOTIENTS = {
 def test_quotients_are_found_to_rounding(name):
     x, truth = inputs(), to_function(QUOTIENTS[name], "abc")
     y = torch.from_numpy(truth(x.numpy()))
-    found = next(iter(search_relations(x, y, [A, B, C], time.process_time() + 20)))
+    found = next(iter(search_relations(x, y, [A, B, C], Deadline.after(20.0))))
     fresh = inputs(50) + 0.01
     theirs, ours = truth(fresh.numpy()), to_function(found.expression, "abc")(fresh.numpy())
     assert abs(theirs - ours).max() < 1e-9 * abs(theirs).max()
@@ -39,7 +39,7 @@ def test_quotients_are_found_to_rounding(name):
 def test_nothing_is_found_where_there_is_nothing():
     x = inputs()
     y = torch.special.bessel_j0(x[:, 0] * x[:, 1] + x[:, 2])
-    assert list(search_relations(x, y, [A, B, C], math.inf, most=40)) == []
+    assert list(search_relations(x, y, [A, B, C], Deadline.after(math.inf), most=40)) == []
 
 
 def test_columns_come_in_the_order_of_their_length():
