@@ -17,8 +17,8 @@ from edgewise.bases import (
     Wavelet,
     make_basis,
 )
-from edgewise.bases.base import check_domain, check_positive
-from edgewise.core import InputError, build, recipe_of
+from edgewise.bases.base import check_domain
+from edgewise.core import InputError, build, check_count, recipe_of
 
 RECIPES = {
     "bspline": lambda: BSpline(),
@@ -350,7 +350,7 @@ COUNT = "must be a whole number of at least 1, got"
             "options ['degree', 'grid_size'] go with a basis name, not with an object",
         ),
         (lambda: make_basis(7), "a basis is asked for by name, got 7"),
-        (lambda: check_positive("n", True), f"n {COUNT} True"),
+        (lambda: check_count("n", True), f"n {COUNT} True"),
         (lambda: check_domain("ab"), DOMAIN + "'ab'"),
     ],
 )

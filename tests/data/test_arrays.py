@@ -44,9 +44,7 @@ def test_an_array_larger_than_the_file_takes_no_memory(tmp_path, shape):
 def test_a_truncated_array(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("a.npy", claiming((5,)))
-    with pytest.raises(
-        InputError, match=r"corrupt: EOF: reading array data, expected 5 bytes got 4"
-    ):
+    with pytest.raises(InputError, match=r"corrupt: a.npy ends after 4 of 5 bytes"):
         read_arrays(tmp_path / "x.npz")
 
 
@@ -58,7 +56,7 @@ def test_four_bytes_that_say_so_are_four_bytes(tmp_path):
 
 def test_nothing_is_run(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.array([object()]), allow_pickle=True)
-    with pytest.raises(InputError, match="Object arrays cannot be loaded"):
+    with pytest.raises(InputError, match=r"a\.npy holds Python objects"):
         read_arrays(tmp_path / "x.npz")
 
 

@@ -111,13 +111,6 @@ def check_domain(domain: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def check_positive(name: str, value: int) -> int:
-    """``value`` if it is a whole number of at least 1, or an :class:`InputError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
-
-
 def make_basis(basis: "str | AbstractBasis", **options: Any) -> AbstractBasis:
     """A basis from its name (``"bspline"``, ``"module:Class"``) and options, or the object itself.
 

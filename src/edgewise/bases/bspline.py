@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain
 from edgewise.bases.knots import bisect, breaks_at_quantiles, extend, insertion
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.kernels.spline import Spline, derivative
 
 
@@ -53,7 +53,7 @@ class BSpline(AbstractBasis):
             raise InputError(f"degree must be a whole number of at least 0, got {degree!r}")
         if outside not in ("linear", "zero"):
             raise InputError(f"outside must be 'linear' or 'zero', got {outside!r}")
-        self.grid_size = check_positive("grid_size", grid_size)
+        self.grid_size = check_count("grid_size", grid_size)
         self.outside = outside
         self.sums_to_one = outside == "linear"
         self.degree = degree
@@ -140,7 +140,7 @@ class BSpline(AbstractBasis):
                 "B-splines with outside='zero' can't be refined: how far they reach beyond the "
                 "domain is a matter of their cells; make them with outside='linear'"
             )
-        if check_positive("grid_size", grid_size) < self.grid_size:
+        if check_count("grid_size", grid_size) < self.grid_size:
             raise InputError(
                 f"a finer grid has at least the {self.grid_size} cells of now, got {grid_size}"
             )

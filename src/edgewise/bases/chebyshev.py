@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
-from edgewise.core import InputError, remembers
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain
+from edgewise.core import InputError, check_count, remembers
 
 
 @BASES.register("chebyshev")
@@ -57,7 +57,7 @@ class Chebyshev(AbstractBasis):
         super().__init__()
         if outside not in ("linear", "tanh"):
             raise InputError(f"outside must be 'linear' or 'tanh', got {outside!r}")
-        self.degree = check_positive("degree", degree)
+        self.degree = check_count("degree", degree)
         self.domain = check_domain(domain)
         self.outside = outside
         self.size = degree + 1
@@ -124,7 +124,7 @@ class Chebyshev(AbstractBasis):
 
 def check_finer(name: str, now: int, grid_size: int) -> None:
     """Raises an :class:`InputError` unless ``grid_size`` is at least what it is ``now``."""
-    if check_positive("grid_size", grid_size) < now:
+    if check_count("grid_size", grid_size) < now:
         raise InputError(
             f"a refinement can't be coarser than now: grid_size must be at least {name}={now}, "
             f"got {grid_size}"

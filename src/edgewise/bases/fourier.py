@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edgewise.bases.base import BASES, AbstractBasis, check_call, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call
 from edgewise.bases.chebyshev import check_finer
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 
 
 @BASES.register("fourier")
@@ -48,7 +48,7 @@ class Fourier(AbstractBasis):
             if not len(omega) or not bool((omega > 0).all()):
                 raise InputError(f"frequencies must be positive numbers, got {list(harmonics)!r}")
         else:
-            check_positive("harmonics", harmonics)
+            check_count("harmonics", harmonics)
             if not period > 0:
                 raise InputError(f"period must be positive, got {period!r}")
             omega = torch.arange(1, harmonics + 1, dtype=torch.float64) * (2 * math.pi / period)

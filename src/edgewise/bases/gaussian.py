@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain
 from edgewise.bases.knots import check_sample
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 
 LOWEST_EXPONENT = -80.0
 """Below it exp() makes subnormal float32 numbers, which slow a CPU down five times."""
@@ -45,7 +45,7 @@ class Gaussian(AbstractBasis):
             if not len(mu) or not bool(mu.isfinite().all() and (mu.diff() >= 0).all()):
                 raise InputError(f"centers must be rising numbers, got {list(centers)!r}")
         else:
-            check_positive("centers", centers)
+            check_count("centers", centers)
             low, high = self.domain
             ends = (low, high) if centers > 1 else ((low + high) / 2,) * 2
             mu = torch.linspace(*ends, centers, dtype=torch.float64)

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgewise.bases.base import BASES, AbstractBasis, check_call, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call
 from edgewise.bases.chebyshev import check_finer
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 
 
 @BASES.register("rational")
@@ -49,9 +49,9 @@ class Rational(AbstractBasis):
 
     def __init__(self, numerator: int = 5, denominator: int = 4, groups: int = 1) -> None:
         super().__init__()
-        self.numerator = check_positive("numerator", numerator)
-        self.denominator = check_positive("denominator", denominator)
-        self.groups = check_positive("groups", groups)
+        self.numerator = check_count("numerator", numerator)
+        self.denominator = check_count("denominator", denominator)
+        self.groups = check_count("groups", groups)
         self.size = numerator + 1
         self.b = nn.Parameter(torch.empty(groups, denominator))
         self.reset_parameters()

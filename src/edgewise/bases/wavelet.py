@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain, check_positive
+from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain
 from edgewise.bases.chebyshev import check_finer
 from edgewise.bases.gaussian import LOWEST_EXPONENT
-from edgewise.core import InputError, did_you_mean, remembers
+from edgewise.core import InputError, check_count, did_you_mean, remembers
 
 
 def _bell(u: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Wavelet(AbstractBasis):
         domain: tuple[float, float] = (-1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.size = check_positive("count", count)
+        self.size = check_count("count", count)
         self.domain = check_domain(domain)
         if mother not in MOTHERS:
             raise InputError(f"unknown mother wavelet {mother!r}: {did_you_mean(mother, MOTHERS)}")

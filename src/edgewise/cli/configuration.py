@@ -1,7 +1,6 @@
 """From a JSON file and flags to the values of a study: flags overrule the file."""
 
 import inspect
-import json
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from edgewise.core import InputError, read_json
+from edgewise.core import InputError, parse_json, read_json
 from edgewise.studies import STUDIES, AbstractStudy, EncoderStudy
 
 ConfigFile = Annotated[
@@ -103,8 +102,8 @@ def _pairs(name: str, text: str) -> dict[str, Any]:
         if not equals or not key.strip():
             raise InputError(f"--{name.replace('_', '-')} takes name=value pairs, got {part!r}")
         try:
-            pairs[key.strip()] = json.loads(value)
-        except json.JSONDecodeError:
+            pairs[key.strip()] = parse_json(value)
+        except ValueError:
             pairs[key.strip()] = value.strip()
     return pairs
 

@@ -63,6 +63,23 @@ def write_json(path: str | Path, value: Any) -> Path:
     return write_atomically(path, text + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What a text in JSON says.
+
+    Raises:
+        ValueError: If it is no JSON, or nested deeper than Python can follow.
+
+    Example:
+        >>> parse_json("[1, null]")
+        [1, None]
+
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
 def read_json(path: str | Path) -> Any:
     """Reads a JSON file.
 
@@ -72,10 +89,10 @@ def read_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
 

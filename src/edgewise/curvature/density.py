@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError
+from edgewise.core import InputError, check_count
 from edgewise.curvature.eigenpairs import extreme_eigenpairs
 from edgewise.curvature.estimate import Estimate, mean_of
 from edgewise.curvature.gauge import Gauge
 from edgewise.curvature.krylov import Krylov, random_like
-from edgewise.curvature.lanczos import check_steps
 from edgewise.curvature.trace import like
 
 
@@ -148,7 +147,7 @@ def spectral_density(
         [1.0, 2.0, 6.0]
 
     """
-    check_steps(steps)
+    check_count("steps", steps)
     if isinstance(probes, bool) or not isinstance(probes, int) or probes < 2:
         raise InputError(f"probes must be a whole number of at least 2, got {probes!r}")
     if isinstance(outliers, bool) or not isinstance(outliers, int) or outliers < 0:

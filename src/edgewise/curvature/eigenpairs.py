@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError, RunError, did_you_mean
+from edgewise.core import InputError, RunError, check_count, did_you_mean
 from edgewise.curvature.krylov import Krylov, random_like
 
 ENDS = ("largest", "smallest", "magnitude")
@@ -152,7 +152,6 @@ def _value_errors(theta: Tensor, residuals: Tensor, ends: Tensor) -> Tensor:
 def _check(n: int, k: int, which: str) -> None:
     if which not in ENDS:
         raise InputError(f"unknown end of the spectrum {which!r}: {did_you_mean(which, ENDS)}")
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+    check_count("k", k)
     if k > n:
         raise InputError(f"{k} eigenvalues were asked for, but the operator has only {n}")

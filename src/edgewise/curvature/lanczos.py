@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError
+from edgewise.core import check_count
 from edgewise.curvature.krylov import Krylov
 
 
@@ -64,7 +64,7 @@ def lanczos(
         True
 
     """
-    check_steps(steps)
+    check_count("steps", steps)
     krylov = Krylov(matvec, v0, steps, generator)
     beta = []
     while krylov.size < krylov.limit:
@@ -76,9 +76,3 @@ def lanczos(
     alpha = krylov.T.diagonal()[:m].clone()
     between = torch.tensor(beta[:-1], dtype=torch.float64)
     return Lanczos(alpha, between, krylov.Q[:m].T, beta[-1])
-
-
-def check_steps(steps: int) -> None:
-    """Raises an :class:`InputError` unless ``steps`` is a whole number of at least 1."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"steps must be a whole number of at least 1, got {steps!r}")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError
+from edgewise.core import InputError, check_count
 
 
 class Chunk(NamedTuple):
@@ -47,10 +47,8 @@ class Stream:
     """
 
     def __init__(self, data: Iterable[Any], chunk_size: int | None = None) -> None:
-        if chunk_size is not None and (
-            isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1
-        ):
-            raise InputError(f"chunk_size must be a whole number of at least 1, got {chunk_size!r}")
+        if chunk_size is not None:
+            check_count("chunk_size", chunk_size)
         pieces = [
             piece
             for number, batch in enumerate(_batches(data))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError, did_you_mean
+from edgewise.core import InputError, check_count, did_you_mean
 from edgewise.curvature.estimate import Estimate, mean_of
 from edgewise.curvature.krylov import signs_like
 
@@ -79,8 +79,7 @@ def like(
     device: torch.device | str | None,
 ) -> Tensor:
     """An empty vector as the operator takes them."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise InputError(f"n must be a whole number of at least 1, got {n!r}")
+    check_count("n", n)
     dtype = dtype or getattr(matvec, "dtype", torch.float64)
     return torch.zeros(n, dtype=dtype, device=device or getattr(matvec, "device", "cpu"))
 

@@ -82,9 +82,15 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> np.nda
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:
             raise ValueError(f"{info.filename} has the version {version}")
-        shape, _, dtype = getattr(np.lib.format, _HEADERS[version])(file)
+        shape, by_columns, dtype = getattr(np.lib.format, _HEADERS[version])(file)
+        if dtype.hasobject:
+            raise ValueError(f"{info.filename} holds Python objects, which are never unpickled")
         claimed = math.prod(shape) * max(1, dtype.itemsize)
-    if min(shape, default=0) < 0 or claimed > min(info.file_size, size * _DENSEST):
-        raise ValueError(f"{info.filename} claims to be an array of shape {shape}")
-    with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        if min(shape, default=0) < 0 or claimed > min(info.file_size, size * _DENSEST):
+            raise ValueError(f"{info.filename} claims to be an array of shape {shape}")
+        # Not NumPy's read_array: it would parse the header again, most of the time of a small one.
+        content = file.read(claimed)
+        if len(content) < math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"{info.filename} ends after {len(content)} of {claimed} bytes")
+        values = np.frombuffer(content, dtype, math.prod(shape))
+        return values.reshape(shape, order="F" if by_columns else "C").copy()

@@ -66,8 +66,6 @@ def load_numbers(
     if features is None:
         features = [name for name in names if name not in targets]
     _check_choice(path, names, targets, features)
-    if table.num_rows == 0:
-        raise InputError(f"{path} has a header but no rows")
     x, y = (
         np.stack([_column(path, name, table[name]) for name in chosen], axis=1)
         for chosen in (features, targets)

@@ -44,7 +44,7 @@ def unpacked_size(content: bytes) -> int:
     groups = [_Structure(group) for group in about.list(_ROW_GROUPS)]
     rows = max(about.number(_FILE_ROWS), sum(group.number(_GROUP_ROWS) for group in groups))
     most = max((len(group.list(_COLUMNS)) for group in groups), default=0)
-    pages = sum(_needed(content, page) for group in groups for page in _pages(content, group))
+    pages = sum(_needed(header) for group in groups for header in _pages(content, group))
     return max(_PER_VALUE * rows * most, pages)
 
 
@@ -57,8 +57,8 @@ def _footer(content: bytes) -> "_Structure":
     return _Structure(_Reader(content, len(content) - 8 - length).struct())
 
 
-def _pages(content: bytes, group: "_Structure") -> Iterator["_Reader"]:
-    """Readers that stand at the headers of all pages of a group of rows."""
+def _pages(content: bytes, group: "_Structure") -> Iterator["_Structure"]:
+    """The headers of all pages of a group of rows."""
     if not group.number(_GROUP_ROWS):
         return
     for column in group.list(_COLUMNS):
@@ -69,16 +69,15 @@ def _pages(content: bytes, group: "_Structure") -> Iterator["_Reader"]:
         if end > len(content):
             raise ValueError("a column leads out of the file")
         while place < end:
-            page = _Reader(content, place)
-            yield page
-            place = page.place
+            reader = _Reader(content, place)
+            header = _Structure(reader.struct())
+            yield header
+            place = reader.place + header.number(_PACKED_PAGE)
 
 
-def _needed(content: bytes, page: "_Reader") -> int:
-    """What a page needs; its reader goes on to the next."""
-    header = _Structure(page.struct())
+def _needed(header: "_Structure") -> int:
+    """What a page needs, by its header."""
     kinds = [header.struct(kind) for kind in _KINDS_OF_PAGES if header.has(kind)]
-    page.place += header.number(_PACKED_PAGE)
     values = sum(kind.number(_VALUES) for kind in kinds)
     return header.number(_UNPACKED_PAGE) + _PER_VALUE * values
 

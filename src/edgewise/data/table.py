@@ -83,8 +83,6 @@ def _check_columns(path: Path, table: "pa.Table") -> None:
     for name in _NEEDED:
         if name not in names:
             raise InputError(f"{path} has no column {name!r}: {did_you_mean(name, names)}")
-    if table.num_rows == 0:
-        raise InputError(f"{path} has a header but no rows")
 
 
 def _streams(path: Path, table: "pa.Table") -> tuple[EventStreams, np.ndarray | None]:

@@ -23,8 +23,8 @@ def read_table(path: Path) -> tuple[bytes, "pa.Table"]:
     """The content of a file and the table in it.
 
     Raises:
-        InputError: If the extension is unknown, the file is missing or can't be read, or two
-            columns have one name.
+        InputError: If the extension is unknown, the file is missing or can't be read, two
+            columns have one name, or there are no rows.
 
     """
     kind = _suffix(path)
@@ -48,6 +48,8 @@ def read_table(path: Path) -> tuple[bytes, "pa.Table"]:
     for name, count in names.items():
         if count > 1:
             raise InputError(f"{path} has {count} columns {name!r}: rename all but one")
+    if table.num_rows == 0:
+        raise InputError(f"{path} has a header but no rows")
     return content, table
 
 

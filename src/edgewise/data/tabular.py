@@ -132,8 +132,6 @@ def _table(source: str, folder: str | Path | None, target: str) -> Table:
 def _from_file(path: Path, target: str, card: dict[str, Any]) -> Table:
     _, table = read_table(path)
     names = table.column_names
-    if not table.num_rows:
-        raise InputError(f"{path} has a header but no rows")
     if target not in names:
         raise InputError(f"{path} has no column {target!r}: {did_you_mean(target, names)}")
     columns = {name: _numbers(path, name, table[name]) for name in names}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError
+from edgewise.core import InputError, check_count
 from edgewise.data.splits import PARTS
 from edgewise.data.text import TextDataset, Texts
 from edgewise.data.tokeniser import Tokeniser
@@ -63,8 +63,7 @@ class Tokens:
             InputError: If a text has no token, or ``most`` makes no sense.
 
         """
-        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-            raise InputError(f"most must be a whole number of at least 1, got {most!r}")
+        check_count("most", most)
         rows = [row[:most] for row in tokeniser.encode(texts.texts)]
         for place, (row, text) in enumerate(zip(rows, texts.texts, strict=True)):
             if not row:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from edgewise.core import InputError, Registry
+from edgewise.core import InputError, Registry, check_count
 
 ENCODERS: Registry = Registry("encoder")
 
@@ -37,7 +37,7 @@ class AbstractTimeEncoder(nn.Module, ABC):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dim = _check_dim(dim)
+        self.dim = check_count("dim", dim)
         # The bits of four float64: as integers they survive .to(float32), .half() and autocast. The
         # fourth is what the origin lost to rounding.
         clock = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64)
@@ -187,7 +187,7 @@ def make_encoder(
         raise InputError(f"encoder must be a name or a time encoder, got {encoder!r}")
     kind = ENCODERS.resolve(encoder)
     try:
-        made = kind(_check_dim(dim), **options)
+        made = kind(check_count("dim", dim), **options)
     except TypeError as error:
         raise InputError(f"encoder {encoder!r} can't be made: {error}") from error
     if not isinstance(made, AbstractTimeEncoder):
@@ -196,9 +196,3 @@ def make_encoder(
             f"{type(made).__name__}"
         )
     return made
-
-
-def _check_dim(dim: int) -> int:
-    if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
-        raise InputError(f"dim must be a whole number of at least 1, got {dim!r}")
-    return dim

@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import remembers
+from edgewise.core import check_count, remembers
 from edgewise.encoders.base import ENCODERS
 from edgewise.encoders.pointwise import AbstractPointwiseEncoder
 
@@ -32,7 +31,7 @@ class LearnedPosition(AbstractPointwiseEncoder):
 
     def __init__(self, dim: int, positions: int = 784) -> None:
         super().__init__(dim)
-        self.table = nn.Embedding(check_positive("positions", positions), dim)
+        self.table = nn.Embedding(check_count("positions", positions), dim)
 
     def encode(
         self, tau: Float[Tensor, " n"], counts: Tensor, features: Tensor | None = None

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgewise.core import EdgewiseError, InputError, build, recipe_of, write_atomically
+from edgewise.core import EdgewiseError, InputError, build, parse_json, recipe_of, write_atomically
 from edgewise.export.bounded import Bounded
 
 FORMAT = "edgewise-1"
@@ -161,9 +161,9 @@ def _read(path: Path, weights: bool = True) -> tuple[dict[str, Any], dict[str, T
 
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
-        header = json.loads(metadata["edgewise"])
+        header = parse_json(metadata["edgewise"])
         form = header["format"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} was not written by edgewise.save: it has no recipe") from error
     if form != FORMAT:
         raise InputError(

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgewise.core import InputError, build, recipe_of, require, write_atomically
+from edgewise.core import InputError, build, parse_json, recipe_of, require, write_atomically
 from edgewise.mlx.layout import entries, torch_state
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """What `mlx` wrote beside the arrays."""
     try:
-        header = json.loads(metadata["edgewise"])
+        header = parse_json(metadata["edgewise"])
         fits = header["format"] == FORMAT and "recipe" in header
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError):
         fits = False
     if not fits:
         raise InputError(

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgewise.core import InputError, generator
+from edgewise.core import check_count, generator
 from edgewise.curvature import Functional, Operator, extreme_eigenpairs
 from edgewise.curvature.krylov import random_like
 from edgewise.landscape.operators import Data, Evaluating, Loss, operator
@@ -51,8 +51,7 @@ class Watch:
         seed: int = 0,
         **options: Any,
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InputError(f"every must be a whole number of at least 1, got {every!r}")
+        check_count("every", every)
         self.loss, self.every, self.tol, self.seed = loss, every, tol, seed
         self.data = data if isinstance(data, (tuple, list)) else list(data)
         self.options = options

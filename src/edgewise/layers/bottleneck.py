@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgewise.bases import AbstractBasis
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.layers.conv import (
     SMALL,
     KANConv1d,
@@ -90,10 +89,10 @@ class KANBottleneck(nn.Module):
         if dims not in _CONV:
             raise InputError(f"dims must be 1, 2 or 3, got {dims!r}")
         for name, number in (("in_channels", in_channels), ("out_channels", out_channels)):
-            check_positive(name, number)
+            check_count(name, number)
         if squeeze is None:
             squeeze = max(1, max(in_channels, out_channels) // 4)
-        check_positive("squeeze", squeeze)
+        check_count("squeeze", squeeze)
         check_base(base)
         move = (kernel_size, stride, padding, dilation)
         self.base = base

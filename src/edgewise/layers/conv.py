@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.bases import AbstractBasis, make_basis
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.layers.activation import BASE_ACTIVATIONS, check_base
 from edgewise.layers.expanded_conv import Formula
 from edgewise.layers.geometry import check_input, check_reach, make_geometry
@@ -222,7 +221,7 @@ def _product_dtype(weight: Tensor) -> torch.dtype:
 
 
 def _check_channels(groups: int, **channels: int) -> None:
-    check_positive("groups", groups)
+    check_count("groups", groups)
     for name, number in channels.items():
-        if check_positive(name, number) % groups:
+        if check_count(name, number) % groups:
             raise InputError(f"{name} is {number}: it must be a multiple of groups={groups}")

@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.bases import Rational
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, did_you_mean, remembers
+from edgewise.core import InputError, check_count, did_you_mean, remembers
 from edgewise.layers.recompute import in_chunks
 
 CHUNK = 1 << 18
@@ -63,8 +62,8 @@ class GroupRational(nn.Module):
 
     def __init__(self, features: int, groups: int = 8, start: str = "identity") -> None:
         super().__init__()
-        check_positive("features", features)
-        if features % check_positive("groups", groups):
+        check_count("features", features)
+        if features % check_count("groups", groups):
             raise InputError(f"features is {features}: it must be a multiple of groups={groups}")
         if start not in STARTS:
             raise InputError(f"unknown start {start!r}: {did_you_mean(start, STARTS)}")

@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
 from edgewise.bases.gaussian import LOWEST_EXPONENT
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.layers.functions import Function, find_function
 from edgewise.layers.recompute import in_chunks
 
@@ -75,8 +74,8 @@ class KAF(nn.Module):
         straight: bool = True,
     ) -> None:
         super().__init__()
-        self.features, self.size = check_positive("features", features), size
-        if check_positive("size", size) < 2:
+        self.features, self.size = check_count("features", features), size
+        if check_count("size", size) < 2:
             raise InputError("size must be at least 2, as points have a distance, got 1")
         number = isinstance(reach, (int, float)) and not isinstance(reach, bool)
         if not (number and 0 < reach < math.inf):

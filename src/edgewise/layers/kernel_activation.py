@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.layers.edge_sum import edge_sum
 from edgewise.layers.functions import Function, built_in, derivative, find_function, unit_gain
 
@@ -74,7 +73,7 @@ class KernelActivation(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("in_features", in_features), ("out_features", out_features)):
-            check_positive(name, value)
+            check_count(name, value)
         self.in_features, self.out_features = in_features, out_features
         self.function = function if isinstance(function, str) else None
         self.f = find_function(function)

@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.bases import AbstractBasis, make_basis
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.kernels import basis_linear
 from edgewise.layers.activation import BASE_ACTIVATIONS, check_base
 from edgewise.layers.regrid import carry_over, in_new, put, refit
@@ -64,8 +63,8 @@ class KANLinear(nn.Module):
         normalize: str | None = None,
     ) -> None:
         super().__init__()
-        check_positive("in_features", in_features)
-        check_positive("out_features", out_features)
+        check_count("in_features", in_features)
+        check_count("out_features", out_features)
         check_base(base)
         if normalize not in (None, "batch"):
             raise InputError(f"normalize must be None or 'batch', got {normalize!r}")

@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from edgewise.bases import AbstractBasis, Gaussian
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.layers.recurrent_cells import (
     AbstractKANCell,
     KANGRUCell,
@@ -59,7 +58,7 @@ class AbstractKANRecurrent(nn.Module, ABC):
         **options: str,
     ) -> None:
         super().__init__()
-        check_positive("num_layers", num_layers)
+        check_count("num_layers", num_layers)
         number = isinstance(dropout, (int, float)) and not isinstance(dropout, bool)
         if not number or not 0 <= dropout < 1:
             raise InputError(f"dropout must lie in [0, 1), got {dropout!r}")

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.bases import AbstractBasis, Gaussian, make_basis
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, did_you_mean, remembers
+from edgewise.core import InputError, check_count, did_you_mean, remembers
 from edgewise.layers.linear import KANLinear
 
 GATES = ("linear", "kan")
@@ -55,8 +54,8 @@ class AbstractKANCell(nn.Module, ABC):
         gates: str = "linear",
     ) -> None:
         super().__init__()
-        check_positive("in_features", in_features)
-        check_positive("hidden_features", hidden_features)
+        check_count("in_features", in_features)
+        check_count("hidden_features", hidden_features)
         if gates not in GATES:
             raise InputError(f"unknown gates {gates!r}: {did_you_mean(gates, GATES)}")
         self.in_features, self.hidden_features = in_features, hidden_features

@@ -7,8 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.layers.feed_forward import make_feed_forward
 
 
@@ -42,7 +41,7 @@ class SelfAttention(nn.Module):
         self, dim: int, heads: int = 4, causal: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if check_positive("dim", dim) % check_positive("heads", heads):
+        if check_count("dim", dim) % check_count("heads", heads):
             raise InputError(f"dim is {dim}: it must be a multiple of heads={heads}")
         self.dim, self.heads, self.causal = dim, heads, causal
         self.dropout = _check_dropout(dropout)
@@ -128,7 +127,7 @@ class TransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = SelfAttention(dim, heads, causal, dropout)
-        hidden = 4 * dim if hidden is None else check_positive("hidden", hidden)
+        hidden = 4 * dim if hidden is None else check_count("hidden", hidden)
         self.feed_forward = make_feed_forward(feed_forward, dim, hidden, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
         self.dropout = nn.Dropout(dropout)

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError
+from edgewise.core import InputError, check_count
 from edgewise.layers import KANLinear
 
 
@@ -78,7 +77,7 @@ def total_variation(model: nn.Module, points: int = 256) -> Float[Tensor, ""]:
 def _mean_over_layers(
     model: nn.Module, points: int, term: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    check_positive("points", points)
+    check_count("points", points)
     layers = [m for m in model.modules() if isinstance(m, KANLinear)]
     if not layers:
         raise InputError("smoothness needs a model with KAN layers, found none in it")

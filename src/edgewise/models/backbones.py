@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, Registry, remembers
+from edgewise.core import InputError, Registry, check_count, remembers
 from edgewise.layers.recurrent import KANGRU, KANLSTM, KANRNN, AbstractKANRecurrent
 from edgewise.layers.transformer import TransformerBlock
 from edgewise.models.sequence import Recurrent
@@ -72,7 +71,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         for name, size in (("width", width), ("num_layers", num_layers)):
-            check_positive(name, size)
+            check_count(name, size)
         self.inlet = nn.Linear(width, hidden_dim)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
@@ -173,7 +172,7 @@ def make_backbone(
 
     """
     for what, size in (("width", width), ("hidden_dim", hidden_dim), ("num_layers", num_layers)):
-        check_positive(what, size)
+        check_count(what, size)
     made = BACKBONES.resolve(name)(width, hidden_dim, num_layers, check_dropout(dropout))
     if not isinstance(made, nn.Module):
         raise InputError(f"the backbone {name!r} must make a module, it gave {type(made).__name__}")

@@ -5,8 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from edgewise.bases import Gaussian
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, did_you_mean
+from edgewise.core import InputError, check_count, did_you_mean
 from edgewise.layers.linear import KANLinear
 from edgewise.models.sizes import check_dropout
 
@@ -51,7 +50,7 @@ class PooledHead(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_positive("num_classes", num_classes)
+        check_count("num_classes", num_classes)
         for what, word, known in (("pool", pool, POOLS), ("head", head, HEADS)):
             if word not in known:
                 raise InputError(f"unknown {what} {word!r}: {did_you_mean(word, known)}")

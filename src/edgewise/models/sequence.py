@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, did_you_mean, remembers
+from edgewise.core import InputError, check_count, did_you_mean, remembers
 from edgewise.encoders import AbstractTimeEncoder, make_encoder
 from edgewise.layers import Mamba
 
@@ -66,7 +65,7 @@ class SequenceClassifier(nn.Module):
             raise InputError(f"dropout must lie in [0, 1), got {dropout!r}")
         sizes = {"num_classes": num_classes, "hidden_dim": hidden_dim, "num_layers": num_layers}
         for name, size in sizes.items():
-            check_positive(name, size)
+            check_count(name, size)
         if isinstance(feature_dim, bool) or not isinstance(feature_dim, int) or feature_dim < 0:
             raise InputError(
                 f"feature_dim must be a whole number of at least 0, got {feature_dim!r}"

@@ -3,8 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.models.backbones import make_backbone
 from edgewise.models.pooling import PooledHead, check_lengths, mask_of
 
@@ -57,7 +56,7 @@ class SeriesClassifier(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.feature_dim = check_positive("feature_dim", feature_dim)
+        self.feature_dim = check_count("feature_dim", feature_dim)
         self.backbone = make_backbone(backbone, feature_dim, hidden_dim, num_layers, dropout)
         self.head = PooledHead(hidden_dim, num_classes, pool, head, dropout)
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, seeded
+from edgewise.core import InputError, check_count, seeded
 
 
 def check_widths(widths: Sequence[int]) -> list[int]:
@@ -18,7 +17,7 @@ def check_widths(widths: Sequence[int]) -> list[int]:
     """
     if isinstance(widths, str) or not isinstance(widths, Sequence) or len(widths) < 2:
         raise InputError(f"widths must be at least two numbers, such as [2, 5, 1], got {widths!r}")
-    return [check_positive(f"widths[{place}]", width) for place, width in enumerate(widths)]
+    return [check_count(f"widths[{place}]", width) for place, width in enumerate(widths)]
 
 
 def check_dropout(dropout: float) -> float:
@@ -61,7 +60,7 @@ def largest(make: Callable[[int], nn.Module], parameters: int, most: int = 1 << 
         (64, 50890)
 
     """
-    check_positive("parameters", parameters)
+    check_count("parameters", parameters)
 
     def fits(size: int) -> bool:
         with seeded(0, "size"):

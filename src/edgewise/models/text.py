@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers
+from edgewise.core import InputError, check_count, remembers
 from edgewise.models.backbones import make_backbone
 from edgewise.models.pooling import PooledHead, check_lengths, mask_of
 from edgewise.models.sizes import check_dropout
@@ -62,8 +61,8 @@ class TextClassifier(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        self.vocabulary = check_positive("vocabulary", vocabulary)
-        check_positive("dim", dim)
+        self.vocabulary = check_count("vocabulary", vocabulary)
+        check_count("dim", dim)
         self.embedding = nn.Embedding(vocabulary, dim, padding_idx=0)
         with torch.no_grad():
             # With torch's deviation of 1 rare words stay noise: on rt-polarity 11 points less for a

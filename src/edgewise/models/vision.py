@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.bases import AbstractBasis, make_basis
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, did_you_mean, remembers
+from edgewise.core import InputError, check_count, did_you_mean, remembers
 from edgewise.layers import KANLinear
 from edgewise.layers.bottleneck import KANBottleneck
 from edgewise.layers.conv import KANConv2d
@@ -182,7 +181,7 @@ def _stages(
     inlets, *size = image_shape
     modules: list[nn.Module] = []
     for place, outlets in enumerate(channels):
-        check_positive(f"channels[{place}]", outlets)
+        check_count(f"channels[{place}]", outlets)
         modules += [conv(inlets, outlets), nn.BatchNorm2d(outlets)]
         if activation is not None:
             modules.append(activation())
@@ -197,8 +196,8 @@ def _check_sizes(image_shape: Sequence[int], num_classes: int) -> tuple[tuple[in
     if isinstance(image_shape, (str, int)) or len(image_shape) != 3:
         raise InputError(f"image_shape must be (channels, height, width), got {image_shape!r}")
     for place, side in enumerate(image_shape):
-        check_positive(f"image_shape[{place}]", side)
-    return tuple(image_shape), check_positive("num_classes", num_classes)
+        check_count(f"image_shape[{place}]", side)
+    return tuple(image_shape), check_count("num_classes", num_classes)
 
 
 def _check_images(x: Tensor, image_shape: tuple[int, ...], kind: str) -> None:

@@ -12,12 +12,6 @@ def check_positive(name: str, value: float) -> None:
         raise InputError(f"{name} must be a positive number, got {value!r}")
 
 
-def check_count(name: str, value: int) -> None:
-    """Raises an :class:`InputError` unless ``value`` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-
-
 def is_same(again: Tensor, before: Tensor) -> bool:
     """Whether two evaluations at the same parameters differ by rounding only."""
     tolerance = torch.finfo(before.dtype).eps ** 0.5

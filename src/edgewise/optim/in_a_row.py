@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError
-from edgewise.optim.checks import check_count
+from edgewise.core import InputError, check_count
 from edgewise.optim.levenberg_marquardt import LevenbergMarquardt, Residuals, sum_of_squares
 from edgewise.optim.ss_broyden import begin_with, descend
 

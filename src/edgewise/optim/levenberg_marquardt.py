@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.core import InputError
-from edgewise.optim.checks import check_count, check_positive, check_repeatable, is_rounding
+from edgewise.core import InputError, check_count
+from edgewise.optim.checks import check_positive, check_repeatable, is_rounding
 from edgewise.optim.damped import DampedSystem
 from edgewise.optim.damping import Damping
 from edgewise.optim.flat import FlatOptimizer, require_finite

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgewise.core import InputError
-from edgewise.optim.checks import check_count, check_fixed
+from edgewise.core import InputError, check_count
+from edgewise.optim.checks import check_fixed
 from edgewise.optim.flat import FlatOptimizer, require_finite
 from edgewise.optim.line_search import Point, strong_wolfe
 

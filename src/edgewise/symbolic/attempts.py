@@ -45,6 +45,14 @@ def attempts(problem: Problem, functions: list[Function], seed: int) -> Attempts
     yield from _ever_more(problem, net)
 
 
+def run_attempts(problem: Problem, attempts: Attempts) -> None:
+    """One after the other, until the problem is solved or its time is up."""
+    for attempt in attempts:
+        attempt()
+        if problem.solved or problem.deadline.passed:
+            break
+
+
 def _short_sums(problem: Problem) -> Attempts:
     """One term, two, or a quotient of few."""
     # Sums of terms can follow anything, so they need a target that is known to all digits.
@@ -117,10 +125,7 @@ def _solve(
 ) -> bool:
     """Works on a smaller problem for a share of the time that is left."""
     problem.deadline = problem.deadline.within(share * problem.left)
-    for attempt in itertools.islice(attempts(problem, functions, seed), most):
-        attempt()
-        if problem.solved or problem.deadline.passed:
-            break
+    run_attempts(problem, itertools.islice(attempts(problem, functions, seed), most))
     return problem.solved
 
 

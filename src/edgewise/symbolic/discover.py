@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgewise.core import InputError
-from edgewise.symbolic.attempts import attempts
+from edgewise.core import InputError, check_count
+from edgewise.symbolic.attempts import attempts, run_attempts
 from edgewise.symbolic.deadline import Clock, Deadline
-from edgewise.symbolic.functions import Function, choose_functions
+from edgewise.symbolic.functions import choose_functions
 from edgewise.symbolic.parallel import search_on_cores
 from edgewise.symbolic.problem import Candidate, Discovery, Problem
 
@@ -62,7 +62,7 @@ def discover(
     start = time.process_time()
     if not budget > 0:
         raise InputError(f"budget must be a positive number of CPU-seconds, got {budget!r}")
-    check_workers(workers)
+    check_count("workers", workers)
     chosen = choose_functions(functions)
     if names is None and hasattr(x, "columns"):
         names = [str(name) for name in x.columns]
@@ -75,21 +75,8 @@ def discover(
     if workers > 1:
         problem.candidates, elsewhere = search_on_cores(problem, chosen, seed, workers)
     else:
-        _search(problem, chosen, seed)
+        run_attempts(problem, attempts(problem, chosen, seed))
     return problem.result(time.process_time() - start + elsewhere)
-
-
-def check_workers(workers: int) -> None:
-    """Refuses a number of processes that is none."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise InputError(f"workers must be a whole number of at least 1, got {workers!r}")
-
-
-def _search(problem: Problem, functions: list[Function], seed: int) -> None:
-    for attempt in attempts(problem, functions, seed):
-        attempt()
-        if problem.solved or problem.deadline.passed:
-            break
 
 
 def _numbers(what: str, values: Tensor | np.ndarray) -> Tensor:

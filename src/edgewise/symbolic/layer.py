@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.bases import AbstractBasis
-from edgewise.bases.base import check_positive
-from edgewise.core import InputError, remembers, seeded
+from edgewise.core import InputError, check_count, remembers, seeded
 from edgewise.layers import KANLinear
 from edgewise.layers.linear import BASE_ACTIVATIONS
 from edgewise.symbolic.functions import ABSENT, Function, find_function
@@ -68,7 +67,7 @@ class SymbolicLayer(nn.Module):
         splines: KANLinear | None = None,
     ) -> None:
         super().__init__()
-        self.in_features = check_positive("in_features", in_features)
+        self.in_features = check_count("in_features", in_features)
         self.functions = _checked_table(in_features, functions)
         self.arities = _checked_arities(len(self.functions), arities)
         self.splines = _checked_splines(self.in_features, self.functions, splines)

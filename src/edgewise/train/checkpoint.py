@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgewise.core import InputError, write_atomically
+from edgewise.core import InputError, parse_json, write_atomically
 from edgewise.train.history import Row
 from edgewise.train.settings import Settings
 
@@ -77,8 +77,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             header = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         sound = header["crc32"] == str(_checksum(header["edgewise"], tensors))
-        words = json.loads(header["edgewise"]) if sound else {}
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        words = parse_json(header["edgewise"]) if sound else {}
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path) from error
     if not isinstance(words, dict) or words.pop("format", None) != FORMAT:
         raise _damaged(path)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgewise.core import InputError, write_atomically
+from edgewise.core import InputError, parse_json, write_atomically
 from edgewise.train.settings import Settings
 
 Row = dict[str, Any]
@@ -72,8 +72,8 @@ def count_rows(path: Path) -> int:
 
 def _read_line(path: Path, number: int, line: str) -> Row:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
+        row = parse_json(line)
+    except ValueError:
         row = None
     if not isinstance(row, dict):
         raise InputError(f"line {number} of {path} is not a JSON object: mend or delete the file")

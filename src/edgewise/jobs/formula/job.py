@@ -10,11 +10,10 @@ import numpy as np
 import sympy
 from jaxtyping import Float
 
-from edgewise.core import InputError, generator
+from edgewise.core import InputError, check_count, generator
 from edgewise.data.numeric_table import NumericTable, load_numbers
 from edgewise.jobs.formula.errors import Constant, constants, refit
 from edgewise.symbolic import Candidate, Discovery, discover, to_function
-from edgewise.symbolic.discover import check_workers
 from edgewise.symbolic.formula import complexity
 from edgewise.symbolic.functions import choose_functions
 
@@ -51,7 +50,7 @@ class FormulaJob:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        check_workers(self.workers)
+        check_count("workers", self.workers)
         choose_functions(self.functions)
         if not 0 < self.budget < float("inf"):
             raise InputError(

@@ -1,7 +1,6 @@
 """Examples for a saved model: from what its file says, or from what was named."""
 
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgewise.core import InputError, generator, read_json
+from edgewise.core import InputError, generator, parse_json, read_json
 from edgewise.data import (
     DATASETS,
     Batches,
@@ -264,8 +263,8 @@ def _options(text: str) -> dict[str, Any]:
         if not equals or not key.strip():
             raise InputError(f"--dataset-options takes name=value pairs, got {part!r}")
         try:
-            pairs[key.strip()] = json.loads(value)
-        except json.JSONDecodeError:
+            pairs[key.strip()] = parse_json(value)
+        except ValueError:
             pairs[key.strip()] = value.strip()
     return pairs
 

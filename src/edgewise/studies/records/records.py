@@ -1,7 +1,6 @@
 """Reads what a study left behind: one folder a trial, nothing trained, nothing changed."""
 
 import io
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgewise.activations.learned import LayerFunctions, unpack
-from edgewise.core import InputError, read_json
+from edgewise.core import InputError, parse_json, read_json
 from edgewise.data.arrays import unpack_arrays
 from edgewise.studies.kinds.metric import CLASSES, METRICS, NUMBERS, Metric
 from edgewise.studies.records.predictions import Predictions, load_predictions
@@ -274,10 +273,10 @@ def _trial(folder: Path) -> Trial:
 def _history(folder: Path, metric: str) -> tuple[dict[str, Any], ...]:
     path = folder / "history.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except FileNotFoundError:
         raise broken(path, "it is missing") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise broken(path, str(error)) from None
     if not rows:
         raise broken(path, "it has no rows")
@@ -296,10 +295,10 @@ def _failure(folder: Path) -> Failure:
 
 def _json(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise broken(path, "it is missing") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise broken(path, str(error)) from None
     _check(value, wanted, path)
     return value
