@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from edgewise.bases import BSpline
 from edgewise.core import generator, seeded
 from edgewise.kernels import chosen, use
+from edgewise.layers import KernelActivation
 from edgewise.models import KAN, MLP, count_parameters
 
 OURS = "edgewise"
@@ -36,7 +37,8 @@ class LayerCost:
         saved: Bytes kept from forward to backward, parameters left out.
         roofline: Share of the step that matrix products of the same arithmetic take at the rate
             measured beside it; for a B-spline network the degree + 1 functions and the base that
-            are not zero count, so that a dense one can't reach 1.
+            are not zero count, so that a dense one can't reach 1. The function of a
+            `KernelActivation` does not count.
 
     """
 
@@ -62,7 +64,8 @@ def layer_costs(
     """Times networks of the same widths, round by round, all in turns.
 
     Ours on its chosen path and on the plain one, a stack of linear layers, an MLP of as many
-    parameters, and efficient-kan, fast-kan, faster-kan and ChebyKAN where they can be imported.
+    parameters, a stack of `KernelActivation` layers (tanh), and efficient-kan, fast-kan,
+    faster-kan and ChebyKAN where they can be imported.
 
     Args:
         widths: The units of each layer.
@@ -129,6 +132,7 @@ def _networks(widths: list[int], grid_size: int, degree: int) -> dict[str, tuple
             "edgewise, plain path": (ours, "plain"),
             "linear": (MLP(widths), "auto"),
             "MLP, equal parameters": (_equal(widths, count_parameters(ours)), "auto"),
+            "KernelActivation": (_kernel_activations(widths), "auto"),
         }
         for name, make in _PEERS.items():
             try:
@@ -142,6 +146,10 @@ def _equal(widths: list[int], parameters: int) -> nn.Module:
     """An MLP with one hidden layer, of about as many parameters."""
     hidden = max(1, parameters // (widths[0] + widths[-1] + 1))
     return MLP([widths[0], hidden, widths[-1]])
+
+
+def _kernel_activations(widths: list[int]) -> nn.Module:
+    return nn.Sequential(*(KernelActivation(i, o) for i, o in pairwise(widths)))
 
 
 def _efficient_kan(widths: list[int], grid_size: int, degree: int) -> nn.Module:
