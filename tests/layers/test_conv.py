@@ -8,6 +8,7 @@ from torch.nn import functional as F
 import edgewise.layers.recomputed_conv as recomputed
 from edgewise.bases import BSpline, Chebyshev, Fourier, Gaussian, Rational, Wavelet
 from edgewise.core import InputError, build, generator, recipe_of, seeded
+from edgewise.kernels import use
 from edgewise.layers.conv import KANConv1d, KANConv2d, KANConv3d
 
 CONVS = {1: KANConv1d, 2: KANConv2d, 3: KANConv3d}
@@ -113,13 +114,15 @@ def one_sample_at_a_time(monkeypatch):
     monkeypatch.setitem(recomputed.CHUNK_BYTES, "cpu", 1)
 
 
+@pytest.mark.parametrize("path", ["auto", "plain"])
 @pytest.mark.parametrize("case", GEOMETRIES)
-def test_it_is_the_loops_in_value_and_gradient(case, one_sample_at_a_time):
+def test_it_is_the_loops_in_value_and_gradient(case, path, one_sample_at_a_time):
     dims, size, options = GEOMETRIES[case]
     layer = make(dims, channels=(4, 4) if options.get("groups") else (2, 2), **options)
     x = 1.5 * inputs(3, layer.in_channels, *size)
     slow = values_and_gradients(layer, x, lambda x: slowly(layer, x))
-    assert_same(values_and_gradients(layer, x, layer), slow)
+    with use(path):
+        assert_same(values_and_gradients(layer, x, layer), slow)
 
 
 @pytest.mark.parametrize("basis", BASES)

@@ -23,11 +23,11 @@ def spline_linear(
     base: str | None = None,
 ) -> Float[Tensor, "N O"]:
     """The layer by the kernel of x's device; its ``why_not`` must have been None."""
-    call = SplineLinear.apply if _unwatched(x, C, W) else _forward
+    call = SplineLinear.apply if unwatched(x, C, W) else _forward
     return call(x, C, W, base, spline.degree, spline.low, spline.per_unit, spline.knots)
 
 
-def _unwatched(*tensors: Tensor | None) -> bool:
+def unwatched(*tensors: Tensor | None) -> bool:
     """Whether these are numbers on a CPU, and nothing but autograd follows what is done to them."""
     return not (
         torch.compiler.is_compiling()
@@ -126,7 +126,7 @@ def _way_back(ctx, dy):
 
 def _by_kernel(inputs, needs, dy, base, grid, knots):
     need_x, *need_weights = needs
-    if _unwatched(*inputs, dy):
+    if unwatched(*inputs, dy):
         spline = _spline(inputs[1], *grid, knots)
         found = native.backward(*inputs, dy, base, spline, need_x, any(need_weights))
     else:

@@ -11,8 +11,11 @@
 //   dC     goes input by input and cell by cell with the D + 1 rows of sums in registers, over the
 //          rows sorted by cell: so each row of dC is written once in a block.
 //
+// Convolutions have a product of their own and want the functions only: maps.h makes them, side by
+// side with their zeros, and takes gradients back through them.
+//
 // From the numbers up: cpp/vectors.h, shape.h, functions.h (of one edge), weights.h (of a block of
-// rows), order.h (the sort), panel.h, forward.h, backward.h.
+// rows), order.h (the sort), panel.h, forward.h, backward.h, and maps.h on functions.h.
 //
 // Each number is summed in an order that does not depend on the number of threads, so results do
 // not either.
@@ -22,36 +25,50 @@
 
 #include "cpp/backward.h"
 #include "cpp/forward.h"
+#include "cpp/maps.h"
 
 namespace {
 
-// Calls with the degree and whether there is a base term, for the compiler to know. 0: done, 1: x
-// holds a number that is not finite, 2: no such degree.
-template <int D, class F> int with_base(int base, F call) {
-    const std::integral_constant<int, D> degree;
-    return base ? call(degree, std::true_type()) : call(degree, std::false_type());
-}
-template <class F> int with_degree(int degree, int base, F call) {
+// Calls with the degree, and with whether there is a base term, for the compiler to know. 0: done,
+// 1: x holds a number that is not finite, 2: no such degree.
+template <class F> int with_degree(int degree, F call) {
     switch (degree) {
-    case 1: return with_base<1>(base, call);
-    case 2: return with_base<2>(base, call);
-    case 3: return with_base<3>(base, call);
-    case 4: return with_base<4>(base, call);
-    case 5: return with_base<5>(base, call);
+    case 1: return call(std::integral_constant<int, 1>());
+    case 2: return call(std::integral_constant<int, 2>());
+    case 3: return call(std::integral_constant<int, 3>());
+    case 4: return call(std::integral_constant<int, 4>());
+    case 5: return call(std::integral_constant<int, 5>());
     default: return 2;
     }
 }
+template <class F> int with_base(int degree, int base, F call) {
+    return with_degree(degree, [&](auto D) { return base ? call(D, std::true_type()) : call(D, std::false_type()); });
+}
 template <class T>
 int forward_any(int degree, const Shape &s, const T *x, const T *C, const T *W, T *y, int threads) {
-    return with_degree(degree, s.base, [&](auto D, auto base) {
+    return with_base(degree, s.base, [&](auto D, auto base) {
         return int(!forward<decltype(D)::value, decltype(base)::value, T>(s, x, C, W, y, threads));
     });
 }
 template <class T>
 int backward_any(int degree, const Shape &s, const T *x, const T *C, const T *W, const T *dy, T *dx, T *dC, T *dW,
                  int threads) {
-    return with_degree(degree, s.base, [&](auto D, auto base) {
+    return with_base(degree, s.base, [&](auto D, auto base) {
         backward<decltype(D)::value, decltype(base)::value, T>(s, x, C, W, dy, dx, dC, dW, threads);
+        return 0;
+    });
+}
+template <class T>
+int maps_any(int degree, const Shape &s, const Maps &m, const T *x, T *out, int threads) {
+    return with_degree(degree, [&](auto D) {
+        maps<decltype(D)::value, T>(s, m, x, out, threads);
+        return 0;
+    });
+}
+template <class T>
+int maps_back_any(int degree, const Shape &s, const Maps &m, const T *x, const T *dout, T *dx, int threads) {
+    return with_degree(degree, [&](auto D) {
+        maps_back<decltype(D)::value, T>(s, m, x, dout, dx, threads);
         return 0;
     });
 }
@@ -64,12 +81,23 @@ int backward_any(int degree, const Shape &s, const T *x, const T *C, const T *W,
     }                                                                                                                  \
     int edgewise_spline_backward_##T(const T *x, const T *C, const T *W, const T *dy, T *dx, T *dC, T *dW, SHAPE) {    \
         return backward_any(degree, MADE, x, C, W, dy, dx, dC, dW, threads);                                           \
+    }                                                                                                                  \
+    int edgewise_spline_maps_##T(const T *x, T *out, MAPS) {                                                           \
+        return maps_any(degree, GRID, Maps{N, C, P, image, channel, map, pixel}, x, out, threads);                     \
+    }                                                                                                                  \
+    int edgewise_spline_maps_back_##T(const T *x, const T *dout, T *dx, MAPS) {                                        \
+        return maps_back_any(degree, GRID, Maps{N, C, P, image, channel, map, pixel}, x, dout, dx, threads);           \
     }
 #define SHAPE                                                                                                          \
     int64_t N, int64_t I, int64_t O, int64_t G, int degree, double low, double per_unit, const double *knots,          \
         int64_t knot_rows, int base, int threads
 #define MADE                                                                                                           \
     Shape { N, I, O, G, G + degree, low, per_unit, knots, knot_rows, base }
+#define MAPS                                                                                                           \
+    int64_t N, int64_t C, int64_t P, int64_t image, int64_t channel, int64_t map, int64_t pixel, int64_t G,            \
+        int degree, double low, double per_unit, int threads
+#define GRID                                                                                                           \
+    Shape { N, C, P, G, G + degree, low, per_unit, nullptr, 0, NONE }
 
 extern "C" {
 ENTRIES(float)

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgewise.kernels.spline import ClosedForm, Spline
 from edgewise.layers.geometry import Geometry
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -33,15 +32,15 @@ _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 class Formula(NamedTuple):
     """What of the layer is no tensor.
 
-    The activation a, the geometry, the groups, the dtype of products; and the spline where the
-    maps may be made by its closed form, which nothing but autograd can look into.
+    The activation a, the geometry, the groups, the dtype of products; and what makes the maps of
+    the padded x where there is a faster way than the basis, which only autograd can look into.
     """
 
     activation: Callable[[Tensor], Tensor]
     geometry: Geometry
     groups: int
     dtype: torch.dtype
-    spline: Spline | None = None
+    maps: Callable[[Tensor], Tensor] | None = None
 
 
 def kernel_of(coefficients: Tensor) -> Tensor:
@@ -59,8 +58,8 @@ def expanded_features(
     x: Tensor, weight: Tensor, with_base: bool, basis: Callable[[Tensor], Tensor], formula: Formula
 ) -> tuple[Tensor, Tensor | None]:
     """What is convolved: the basis maps of the padded x and, if asked for, its activation."""
-    if formula.spline is not None:
-        return _spline_features(x, weight, with_base, formula)
+    if formula.maps is not None:
+        return _made_features(x, weight, with_base, formula)
     pads = (0, 0, *formula.geometry.pads)
     # Channels last from here on: the maps then are a view, not a copy, of what the basis makes.
     x = x.to(torch.promote_types(x.dtype, weight.dtype)).movedim(1, -1)
@@ -69,33 +68,16 @@ def expanded_features(
     return maps, formula.activation(x).movedim(-1, 1).to(formula.dtype) if with_base else None
 
 
-def _spline_features(
+def _made_features(
     x: Tensor, weight: Tensor, with_base: bool, formula: Formula
 ) -> tuple[Tensor, Tensor | None]:
     x = x.to(torch.promote_types(x.dtype, weight.dtype))
     x = F.pad(x, formula.geometry.pads) if any(formula.geometry.pads) else x.contiguous()
-    # Each channel's pixels in a row: the functions of a channel come out as its maps.
-    rows = _SplineMaps.apply(x.flatten(0, 1).flatten(1), formula.spline)
-    maps = rows.reshape(len(x), x.shape[1] * formula.spline.size, *x.shape[2:]).to(formula.dtype)
+    maps = formula.maps(x).to(formula.dtype)
     if maps.ndim == 4:
         # What two-dimensional convolutions on a CPU like best: a tenth of the step.
         maps = maps.contiguous(memory_format=torch.channels_last)
     return maps, formula.activation(x).to(formula.dtype) if with_base else None
-
-
-class _SplineMaps(torch.autograd.Function):
-    """All functions of a spline by its closed form, and again on the way back: x is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, spline: Spline) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.spline = spline
-        return ClosedForm(spline)(x, 0)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return (grad * ClosedForm(ctx.spline)(x, 1)).sum(1), None
 
 
 def expanded_conv(

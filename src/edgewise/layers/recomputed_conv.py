@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.func import functional_call
 
-from edgewise.kernels.spline import closed_form
+from edgewise.kernels.maps import map_maker
 from edgewise.layers.expanded_conv import (
     Formula,
     coefficients_of,
@@ -64,8 +64,8 @@ def recomputed_conv(
     state = {**dict(basis.named_parameters()), **dict(basis.named_buffers())}
     spline = getattr(basis, "spline", None)
     wide = torch.promote_types(x.dtype, coefficients.dtype)
-    if spline is not None and closed_form(spline) and wide in (torch.float32, torch.float64):
-        formula = formula._replace(spline=spline)
+    if spline is not None:
+        formula = formula._replace(maps=map_maker(x, wide, spline))
     return _Recomputed.apply(formula, basis, tuple(state), x, *weights, *state.values())
 
 
@@ -125,7 +125,7 @@ def _differentiable_gradients(
     # A view stays attached to its input, yet the derivatives taken here end at it.
     ends = [None if t is None else t.view_as(t) for t in inputs]
     x, coefficients, base_weight, bias, *state = ends
-    basis, formula = _bound(basis, names, state), formula._replace(spline=None)
+    basis, formula = _bound(basis, names, state), formula._replace(maps=None)
     y = expanded_conv(x, kernel_of(coefficients), base_weight, bias, basis, formula)
     return _gradients([y], [grad_y], ends, needed, create_graph=True)
 
