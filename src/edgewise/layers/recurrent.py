@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from edgewise.bases import AbstractBasis, Gaussian
+from edgewise.bases import AbstractBasis
 from edgewise.core import InputError, check_count, remembers
 from edgewise.layers.recurrent_cells import (
     AbstractKANCell,
@@ -14,6 +14,7 @@ from edgewise.layers.recurrent_cells import (
     KANLSTMCell,
     KANRNNCell,
     State,
+    five_splines,
 )
 
 
@@ -64,7 +65,7 @@ class AbstractKANRecurrent(nn.Module, ABC):
             raise InputError(f"dropout must lie in [0, 1), got {dropout!r}")
         self.in_features, self.hidden_features = in_features, hidden_features
         cells = [self.cell(in_features, hidden_features, basis, state_basis, **options)]
-        inner = Gaussian(5, (-1.0, 1.0)) if state_basis is None else state_basis
+        inner = five_splines(1.0) if state_basis is None else state_basis
         for _ in range(num_layers - 1):
             cells.append(self.cell(hidden_features, hidden_features, inner, inner, **options))
         self.cells = nn.ModuleList(cells)
