@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from edgewise.bases import AbstractBasis, Gaussian
+from edgewise.bases import AbstractBasis, BSpline
 from edgewise.core import InputError, remembers
 from edgewise.encoders.base import ENCODERS, AbstractTimeEncoder
 from edgewise.encoders.kmote import DEFAULT_EXPERTS, KMOTE
@@ -67,7 +67,7 @@ class KANMAMMOTE(AbstractTimeEncoder):
         super().__init__(dim)
         self.feature_dim = feature_dim
         self.kmote = KMOTE(dim, experts, top_k, combine, rhythms)
-        basis = Gaussian(centers=8, domain=(-4.0, 4.0))
+        basis = BSpline(grid_size=5, degree=3, domain=(-4.0, 4.0))
         self.relative = KANLinear(dim, dim, basis, base="silu")
         self.mix = nn.Linear(2 * dim + feature_dim, dim)
         self.norms = nn.ModuleList(nn.RMSNorm(dim) for _ in range(layers))
