@@ -57,7 +57,17 @@ def test_the_expanded_form_is_convolution_and_norm_then_a_head():
     model = ConvKAN((1, 4, 4), channels=(3,), form="expanded").eval()
     x = torch.randn(2, 1, 4, 4)
     conv, norm = model.stages
-    assert torch.allclose(model(x), model.head(norm(conv(x)).mean((-2, -1))))
+    pixels = norm(conv(x)).flatten(2).mT
+    each = torch.stack([model.head(pixels[:, p]) for p in range(16)])
+    assert torch.allclose(model(x), each.mean(0), atol=1e-6)
+
+
+def test_where_things_stand_matters_to_a_single_stage():
+    model = ConvKAN((1, 6, 6), channels=(3,), form="expanded").eval()
+    x = torch.zeros(1, 1, 6, 6)
+    near, far = x.clone(), x.clone()
+    near[..., 2, 2:4] = far[..., 2, [1, 4]] = 1
+    assert (model(near) - model(far)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(

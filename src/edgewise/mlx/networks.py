@@ -47,14 +47,27 @@ class MLP(nn.Module):
         return x
 
 
-@twin_of(vision.ConvKAN, vision.CNN)
-class ImageNetwork(nn.Module):
-    """Stages, the mean over pixels, dropout, a dense layer."""
+class _Staged(nn.Module):
+    """Stages, dropout and a dense layer, which the networks put together in their own order."""
 
     def __init__(self, model: vision.ConvKAN | vision.CNN) -> None:
         super().__init__()
         self.stages, self.head = twin(model.stages), twin(model.head)
         self.dropout = twin(model.dropout)
+
+
+@twin_of(vision.ConvKAN)
+class ConvKAN(_Staged):
+    """The dense layer's functions act on pixels; then the mean."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        pixels = mx.moveaxis(self.stages(x), 1, -1)
+        return self.head(self.dropout(pixels)).mean(axis=(1, 2))
+
+
+@twin_of(vision.CNN)
+class CNN(_Staged):
+    """The mean over pixels, then the dense layer."""
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.head(self.dropout(self.stages(x).mean(axis=(-2, -1))))

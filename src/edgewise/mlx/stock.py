@@ -31,6 +31,12 @@ def dropout(module: t.Dropout) -> nn.Module:
     return nn.Dropout(module.p)
 
 
+@twin_of(t.Dropout2d)
+def dropout_of_channels(module: t.Dropout2d) -> nn.Module:
+    """MLX's own; it wants the channels last."""
+    return nn.Dropout2d(module.p)
+
+
 @twin_of(t.LayerNorm)
 def layer_norm(module: t.LayerNorm) -> nn.Module:
     """The same, over the last axis."""

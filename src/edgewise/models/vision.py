@@ -23,12 +23,15 @@ class ConvKAN(nn.Module):
 
     .. math::
         x^{l+1} = \text{pool}(\text{norm}(Φ_l * x^l)), \qquad
-        \text{logits} = \text{KANLinear}(\text{mean over pixels of } x^L)
+        \text{logits} = \text{mean over pixels } p \text{ of KANLinear}(x^L_p)
 
     with 3 × 3 kernels of functions Φ, zero padding to the same size, BatchNorm, and pooling over
     2 × 2 maxima after every stage but the last while at least 4 pixels are left each way. In the
     ``"expanded"`` form every edge has its own function (`KANConv2d`); in the ``"bottleneck"`` form
     the functions work on fewer channels, beside a plain convolution (`KANBottleneck`).
+
+    The last layer's functions act on pixels, before the mean: a sum is all that a convolution of
+    functions ends with, and the mean of sums would not know where anything stood.
 
     Args:
         image_shape: Channels, height and width of the images.
@@ -38,7 +41,7 @@ class ConvKAN(nn.Module):
         basis: What the functions are made of, by name or as an object, which is copied for each
             layer; None is a B-spline of 3 cells on [-3, 3], where normalised numbers lie.
         base: The activation beside the basis, as in `KANLinear`.
-        dropout: The probability of dropping a channel's mean before the last layer.
+        dropout: The probability of dropping a channel before the last layer.
 
     Shape:
         ``(n, *image_shape)`` to ``(n, num_classes)``.
@@ -80,14 +83,15 @@ class ConvKAN(nn.Module):
 
         self.image_shape, self.num_classes = _check_sizes(image_shape, num_classes)
         self.stages = _stages(self.image_shape, channels, conv)
-        self.dropout = nn.Dropout(check_dropout(dropout))
+        self.dropout = nn.Dropout2d(check_dropout(dropout))
         own = copy.deepcopy(make_basis(basis))
         self.head = KANLinear(channels[-1], num_classes, own, base=base, bias=True)
 
     def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n classes"]:
         """Logits of the classes."""
         _check_images(x, self.image_shape, "ConvKAN")
-        return self.head(self.dropout(self.stages(x).mean((-2, -1))))
+        pixels = self.dropout(self.stages(x)).movedim(1, -1)
+        return self.head(pixels).mean((1, 2))
 
 
 @remembers
@@ -128,7 +132,7 @@ class CNN(nn.Module):
         image_shape: Channels, height and width of the images.
         num_classes: How many classes.
         channels: The channels of each stage.
-        dropout: The probability of dropping a channel's mean before the last layer.
+        dropout: The probability of dropping a channel before the last layer.
 
     Shape:
         ``(n, *image_shape)`` to ``(n, num_classes)``.
