@@ -18,7 +18,7 @@ KAN_SIZE, CONV_SIZE = 460_000, 100_000
 NETWORKS = {
     "kan": {"model": "kan", "parameters": KAN_SIZE},
     "mlp": {"model": "mlp", "parameters": KAN_SIZE},
-    "conv-kan": {"model": "kan", "use_kan_convolution": True, "basis": "chebyshev"},
+    "conv-kan": {"model": "kan", "use_kan_convolution": True, "parameters": CONV_SIZE},
     "cnn": {"model": "cnn", "parameters": CONV_SIZE},
 }
 BARS = {

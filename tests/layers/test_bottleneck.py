@@ -63,8 +63,8 @@ def test_without_a_squeeze_it_is_a_convolution():
     torch.testing.assert_close(layer(x), full(x), rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize(("channels", "expected"), [((4, 6), 1), ((1, 16), 4), ((64, 32), 16)])
-def test_the_default_squeeze_is_a_quarter_of_the_larger_side(channels, expected):
+@pytest.mark.parametrize(("channels", "expected"), [((4, 6), 2), ((1, 16), 2), ((64, 32), 8)])
+def test_the_default_squeeze_is_an_eighth_of_the_larger_side_and_at_least_two(channels, expected):
     assert make(channels=channels).squeeze.out_channels == expected
 
 

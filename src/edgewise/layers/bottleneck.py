@@ -45,7 +45,8 @@ class KANBottleneck(nn.Module):
         padding: How many zeros go before and behind, or ``"same"``. They go around
             a(x), and around D x (normalised), where each contributes φ(0).
         dilation: The distance between taps.
-        squeeze: The number s of channels between; by default a quarter of the larger of C and O.
+        squeeze: The number s of channels between; by default an eighth of the larger of C and O,
+            and at least 2.
         basis: The functions B: a name, ``"module:Class"`` or a basis object.
         base: The activation a: ``"silu"``, ``"tanh"``, ``"identity"``, or None for no such term.
         bias: Whether there is a bias b.
@@ -65,7 +66,7 @@ class KANBottleneck(nn.Module):
         >>> layer = KANBottleneck(32, 64, kernel_size=3, padding=1, basis="gaussian")
         >>> full = ew.layers.conv.KANConv2d(32, 64, kernel_size=3, padding=1, basis="gaussian")
         >>> [sum(p.numel() for p in m.parameters()) for m in (layer, full)]
-        [38400, 165888]
+        [23808, 165888]
 
     """
 
@@ -91,7 +92,7 @@ class KANBottleneck(nn.Module):
         for name, number in (("in_channels", in_channels), ("out_channels", out_channels)):
             check_count(name, number)
         if squeeze is None:
-            squeeze = max(1, max(in_channels, out_channels) // 4)
+            squeeze = max(2, max(in_channels, out_channels) // 8)
         check_count("squeeze", squeeze)
         check_base(base)
         move = (kernel_size, stride, padding, dilation)

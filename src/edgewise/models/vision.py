@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edgewise.bases import AbstractBasis, make_basis
+from edgewise.bases import AbstractBasis, Chebyshev, make_basis
 from edgewise.core import InputError, check_count, did_you_mean, remembers
 from edgewise.layers import KANLinear
 from edgewise.layers.bottleneck import KANBottleneck
@@ -39,7 +39,8 @@ class ConvKAN(nn.Module):
         channels: The channels of each stage.
         form: ``"expanded"`` or ``"bottleneck"``.
         basis: What the functions are made of, by name or as an object, which is copied for each
-            layer; None is a B-spline of 3 cells on [-3, 3], where normalised numbers lie.
+            layer; None is Chebyshev's polynomials of tanh x up to degree 3: fewer numbers than a
+            B-spline's for a better network.
         base: The activation beside the basis, as in `KANLinear`.
         dropout: The probability of dropping a channel before the last layer.
 
@@ -71,7 +72,7 @@ class ConvKAN(nn.Module):
         super().__init__()
         if form not in FORMS:
             raise InputError(f"unknown form {form!r}: {did_you_mean(form, FORMS)}")
-        basis = make_basis("bspline", grid_size=3, domain=(-3.0, 3.0)) if basis is None else basis
+        basis = Chebyshev(3) if basis is None else basis
 
         def conv(inlets: int, outlets: int) -> nn.Module:
             own = copy.deepcopy(make_basis(basis))

@@ -58,7 +58,7 @@ class ImageJob:
     num_layers: int | None = None
     hidden_dim: int | None = None
     parameters: int = 0
-    basis: str = "bspline"
+    basis: str | None = None
     grid_size: int | None = None
     grid_update_epochs: int = 0
     num_epochs: int | None = None
@@ -87,7 +87,8 @@ class ImageJob:
             (BASES, self.basis),
             (BACKENDS, self.backend),
         ):
-            registry.resolve(name)
+            if name is not None:
+                registry.resolve(name)
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and not value >= least:
@@ -112,6 +113,7 @@ class ImageJob:
                 self.backend == "torch",
                 "backend=torch",
             ),
+            ("basis", self.basis is not None, kan, "model=kan"),
             ("grid_size", self.grid_size is not None, kan, "model=kan"),
             ("sparsity", self.sparsity, kan, "model=kan"),
             ("parameters", self.parameters, self.hidden_dim is None, "hidden_dim left out"),
@@ -169,7 +171,7 @@ def _only_of_others(job: ImageJob) -> set[str]:
     """What this network has no use for stays None."""
     unused = set() if job.kind == "conv_kan" else {"form"}
     if job.model != "kan":
-        unused.add("grid_size")
+        unused |= {"basis", "grid_size"}
     if job.parameters:
         unused.add("hidden_dim")
     return unused

@@ -113,11 +113,11 @@ def train_images(
 
 def make_model(job: ImageJob, data: ImageDataset) -> nn.Module:
     """The network of a resolved job, its initial values drawn from the job's seed."""
-    options = {"num_layers": job.num_layers, "dropout": job.dropout, "basis": job.basis}
+    options = {"num_layers": job.num_layers, "dropout": job.dropout}
     if job.kind == "conv_kan":
         options["form"] = job.form
-    if job.grid_size is not None:
-        options["grid_size"] = job.grid_size
+    if job.model == "kan":
+        options |= {"basis": job.basis, "grid_size": job.grid_size}
     args = (job.kind, data.shape, len(data.classes))
     hidden = job.hidden_dim
     if hidden is None:

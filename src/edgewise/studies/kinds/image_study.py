@@ -33,7 +33,7 @@ def _network(
     return Flattened(network) if kind in ("kan", "mlp") else network
 
 
-_OWN = {"conv_kan": {"form": "bottleneck", "grid_size": 3}}
+_OWN = {"conv_kan": {"form": "bottleneck", "basis": "chebyshev", "grid_size": 3}}
 
 
 for _name in ("cnn", "conv_kan", "mlp", "kan"):
