@@ -28,6 +28,8 @@ RECIPES = {
     "bspline zero": lambda: BSpline(grid_size=5, degree=3, outside="zero"),
     "bspline zero degree 0": lambda: BSpline(grid_size=5, degree=0, outside="zero"),
     "chebyshev": lambda: Chebyshev(),
+    "chebyshev without constant": lambda: Chebyshev(5, constant=False),
+    "chebyshev linear without constant": lambda: Chebyshev(1, outside="linear", constant=False),
     "chebyshev degree 7": lambda: Chebyshev(7, domain=(-3.0, 1.0)),
     "chebyshev linear": lambda: Chebyshev(outside="linear"),
     "chebyshev linear degree 1": lambda: Chebyshev(1, domain=(2.0, 5.0), outside="linear"),

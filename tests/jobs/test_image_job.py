@@ -229,7 +229,7 @@ def test_parameters_choose_the_width(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("bspline", 7), ("gaussian", 4), ("wavelet", 4), ("chebyshev", 5), ("rational", 5)],
+    [("bspline", 7), ("gaussian", 4), ("wavelet", 4), ("chebyshev", 4), ("rational", 5)],
 )
 def test_the_grid_size_of_a_basis(name, size):
     assert basis_of(name, 4).size == size

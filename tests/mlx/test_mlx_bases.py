@@ -46,6 +46,7 @@ RECIPES = {
     "fourier learnable": lambda: bases.Fourier([0.5, 3.0], learnable=True),
     "chebyshev": lambda: bases.Chebyshev(),
     "chebyshev degree 1": lambda: bases.Chebyshev(1),
+    "chebyshev without constant": lambda: bases.Chebyshev(4, outside="linear", constant=False),
     "chebyshev tanh": lambda: bases.Chebyshev(6, domain=(-2.0, 1.0), outside="tanh"),
     "rational": lambda: bases.Rational(),
     "rational in groups": lambda: bases.Rational(2, 5, groups=5),

@@ -13,6 +13,10 @@ from edgewise.core import InputError, check_count, remembers
 class Chebyshev(AbstractBasis):
     r"""Chebyshev polynomials of the first kind, T\ :sub:`0` to T\ :sub:`d`: K = d + 1 functions.
 
+    Without ``constant`` from T\ :sub:`1` on, K = d functions, for where a constant can't be told
+    from data: before a normalisation, or with a bias. Left in, its coefficients have no gradient
+    but rounding, which Adam brings to the size of any other.
+
     Of the local coordinate u = (2 x - low - high) / (high - low), which runs from -1 to 1 over the
     domain, they follow the three-term recurrence (Mason & Handscomb 2002, eq. 1.3), and so do
     their derivatives with respect to u:
@@ -40,6 +44,7 @@ class Chebyshev(AbstractBasis):
         degree: The highest degree, d.
         domain: What u maps to [-1, 1].
         outside: ``"tanh"`` or ``"linear"``.
+        constant: Whether T\ :sub:`0` is among the functions.
 
     Example:
         >>> Chebyshev(degree=3, outside="linear")(torch.tensor([0.5, 2.0]))
@@ -53,6 +58,8 @@ class Chebyshev(AbstractBasis):
         degree: int = 4,
         domain: tuple[float, float] = (-1.0, 1.0),
         outside: str = "tanh",
+        *,
+        constant: bool = True,
     ) -> None:
         super().__init__()
         if outside not in ("linear", "tanh"):
@@ -60,9 +67,10 @@ class Chebyshev(AbstractBasis):
         self.degree = check_count("degree", degree)
         self.domain = check_domain(domain)
         self.outside = outside
-        self.size = degree + 1
+        self.constant = constant
+        self.size = degree + constant
         # Of the polynomials of tanh u only the constants are polynomials of x.
-        self.exact_degree = degree if outside == "linear" else 0
+        self.exact_degree = (degree if outside == "linear" else 0) if constant else -1
 
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
         check_call(x, order)
@@ -101,7 +109,8 @@ class Chebyshev(AbstractBasis):
                 if k:
                     following = following + 2 * k * found[k - 1][n]
                 found[k].append(following)
-        return [torch.stack(T, dim=-1) for T in found]
+        first = 0 if self.constant else 1
+        return [torch.stack(T[first:], dim=-1) for T in found]
 
     def refined(self, grid_size: int) -> "tuple[Chebyshev, Float[Tensor, 'K2 K']]":
         """The polynomials up to degree ``grid_size``; the new ones get the coefficient zero.
@@ -115,11 +124,12 @@ class Chebyshev(AbstractBasis):
 
         """
         check_finer("degree", self.degree, grid_size)
-        fine = Chebyshev(grid_size, self.domain, self.outside)
+        fine = Chebyshev(grid_size, self.domain, self.outside, constant=self.constant)
         return fine, torch.eye(fine.size, self.size, dtype=torch.float64)
 
     def extra_repr(self) -> str:
-        return f"degree={self.degree}, domain={self.domain}, outside={self.outside!r}"
+        given = f"degree={self.degree}, domain={self.domain}, outside={self.outside!r}"
+        return given if self.constant else f"{given}, constant=False"
 
 
 def check_finer(name: str, now: int, grid_size: int) -> None:

@@ -57,15 +57,16 @@ class Wavelet(Fixed):
 
 @twin_of(bases.Chebyshev)
 class Chebyshev(nn.Module):
-    """T₀ to T_d by the recurrence, of x held in the domain with straight ends, or of tanh."""
+    """T₀ or T₁ to T_d by the recurrence, of x held in the domain with straight ends, or of tanh."""
 
     def __init__(self, basis: bases.Chebyshev) -> None:
         super().__init__()
         self.degree, self.domain, self.outside = basis.degree, basis.domain, basis.outside
         # T_n' is n² at 1; at -1 that of the even ones has the other sign.
-        rising = [float(n * n) for n in range(basis.size)]
+        rising = [float(n * n) for n in range(basis.degree + 1)]
         falling = [-s if n % 2 == 0 else s for n, s in enumerate(rising)]
-        self._slopes = [mx.array(falling), mx.array(rising)]
+        self.first = 0 if basis.constant else 1
+        self._slopes = [mx.array(falling[self.first :]), mx.array(rising[self.first :])]
 
     def __call__(self, x: mx.array) -> mx.array:
         low, high = self.domain
@@ -80,7 +81,7 @@ class Chebyshev(nn.Module):
         T = [mx.ones_like(u), u]
         for _ in range(1, self.degree):
             T.append(2 * u * T[-1] - T[-2])
-        return mx.stack(T, axis=-1)
+        return mx.stack(T[self.first :], axis=-1)
 
 
 @twin_of(bases.Rational)

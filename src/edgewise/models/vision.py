@@ -39,8 +39,8 @@ class ConvKAN(nn.Module):
         channels: The channels of each stage.
         form: ``"expanded"`` or ``"bottleneck"``.
         basis: What the functions are made of, by name or as an object, which is copied for each
-            layer; None is Chebyshev's polynomials of tanh x up to degree 3: fewer numbers than a
-            B-spline's for a better network.
+            layer; None is Chebyshev's polynomials of tanh x, of degrees 1 to 3: half the numbers
+            of a B-spline for a better network.
         base: The activation beside the basis, as in `KANLinear`.
         dropout: The probability of dropping a channel before the last layer.
 
@@ -72,7 +72,7 @@ class ConvKAN(nn.Module):
         super().__init__()
         if form not in FORMS:
             raise InputError(f"unknown form {form!r}: {did_you_mean(form, FORMS)}")
-        basis = Chebyshev(3) if basis is None else basis
+        basis = Chebyshev(3, constant=False) if basis is None else basis
 
         def conv(inlets: int, outlets: int) -> nn.Module:
             own = copy.deepcopy(make_basis(basis))

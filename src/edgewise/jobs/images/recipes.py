@@ -14,13 +14,14 @@ KINDS = ("kan", "conv_kan", "mlp", "cnn")
 """The networks: dense and convolutional, of functions and plain."""
 
 # Which option of a basis says how fine it is, and where standardised pixels and normalised
-# activations lie, for those that have ends. Chebyshev's polynomials are those of tanh x.
+# activations lie, for those that have ends. Chebyshev's polynomials are those of tanh x, without
+# the constant: dense layers have a bias, and stages end in a normalisation.
 _SIZE = {
     "bspline": ("grid_size", {"domain": (-3.0, 3.0)}),
     "gaussian": ("centers", {"domain": (-3.0, 3.0)}),
     "fourier": ("harmonics", {}),
     "wavelet": ("count", {}),
-    "chebyshev": ("degree", {}),
+    "chebyshev": ("degree", {"constant": False}),
     "rational": ("numerator", {}),
 }
 
