@@ -122,7 +122,7 @@ def test_what_has_no_functions_is_no_function_layer():
     # Its functions are those of the convolution within.
     bottleneck = KANBottleneck(4, 4, 3)
     assert function_layer(bottleneck) is None
-    assert function_layer(bottleneck.functions).about() == "KANConv2d, 1 → 1, 3 × 3"
+    assert function_layer(bottleneck.functions).about() == "KANConv2d, 2 → 2, 3 × 3"
 
 
 def test_few_edges_at_once_give_the_same(monkeypatch):
