@@ -1,11 +1,16 @@
 """B-spline layers as the textbook has them, in float64: the truth that every path is held to."""
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from edgewise.bases.knots import extend
+from edgewise.kernels import native
 from edgewise.kernels.spline import Spline
+
+NATIVE = not isinstance(native._LIBRARY, str)
+needs_native = pytest.mark.skipif(not NATIVE, reason=f"no native kernel here: {native._LIBRARY}")
 
 ACTIVATIONS = {"silu": F.silu, "tanh": torch.tanh, "identity": lambda x: x}
 

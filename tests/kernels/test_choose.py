@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from slow_splines import assert_near, layer, problem, spline, with_gradients
+from slow_splines import NATIVE, assert_near, layer, needs_native, problem, spline, with_gradients
 from torch.autograd import forward_ad
 
 from edgewise.bases import BSpline
@@ -15,8 +15,6 @@ from edgewise.kernels import basis_linear, choose, chosen, native, use
 from edgewise.kernels.spline import derivative
 
 KINDS = ["equal", "shared", "own"]
-NATIVE = not isinstance(native._LIBRARY, str)
-needs_native = pytest.mark.skipif(not NATIVE, reason=f"no native kernel: {native._LIBRARY}")
 
 
 def call(shape, base=None):

@@ -2,18 +2,14 @@
 
 import pytest
 import torch
-from slow_splines import assert_near, functions, spline, with_gradients
+from slow_splines import assert_near, functions, needs_native, spline, with_gradients
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from edgewise.core import InputError
 from edgewise.kernels import native, use
 from edgewise.kernels.maps import map_maker
 
-HAS_NATIVE = not isinstance(native._LIBRARY, str)
-WAYS = [
-    pytest.param("native", marks=pytest.mark.skipif(not HAS_NATIVE, reason=f"{native._LIBRARY}")),
-    "plain",
-]
+WAYS = [pytest.param("native", marks=needs_native), "plain"]
 SHAPES = [(3, 2, 7), (2, 3, 5, 4), (2, 2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 4, 4), (2, 1, 33)]
 
 
@@ -64,7 +60,7 @@ def test_axes_sizes_and_dtypes(way, sizes, dtype, tolerance):
     assert_near(found, truth, tolerance, 10 * tolerance)
 
 
-@pytest.mark.skipif(not HAS_NATIVE, reason=f"{native._LIBRARY}")
+@needs_native
 def test_strides_and_threads_do_not_matter():
     shape, x = spline("equal", 3, 4), draw(4, 3, 6, 5)
     make, dy = map_maker(x, x.dtype, shape), gradient(shape, x)

@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from slow_splines import assert_near, layer, problem, spline, uneven, with_gradients
+from slow_splines import (
+    assert_near,
+    layer,
+    needs_native,
+    problem,
+    spline,
+    uneven,
+    with_gradients,
+)
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -11,9 +19,7 @@ from edgewise.core import InputError
 from edgewise.kernels import Spline, native
 from edgewise.kernels.operator import _backward, _forward, spline_linear
 
-pytestmark = pytest.mark.skipif(
-    isinstance(native._LIBRARY, str), reason=f"no native kernel here: {native._LIBRARY}"
-)
+pytestmark = needs_native
 
 KINDS = ["equal", "shared", "own"]
 

@@ -85,12 +85,13 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> np.nda
         shape, by_columns, dtype = getattr(np.lib.format, _HEADERS[version])(file)
         if dtype.hasobject:
             raise ValueError(f"{info.filename} holds Python objects, which are never unpickled")
-        claimed = math.prod(shape) * max(1, dtype.itemsize)
+        count = math.prod(shape)
+        claimed = count * max(1, dtype.itemsize)
         if min(shape, default=0) < 0 or claimed > min(info.file_size, size * _DENSEST):
             raise ValueError(f"{info.filename} claims to be an array of shape {shape}")
         # Not NumPy's read_array: it would parse the header again, most of the time of a small one.
         content = file.read(claimed)
-        if len(content) < math.prod(shape) * dtype.itemsize:
+        if len(content) < count * dtype.itemsize:
             raise ValueError(f"{info.filename} ends after {len(content)} of {claimed} bytes")
-        values = np.frombuffer(content, dtype, math.prod(shape))
+        values = np.frombuffer(content, dtype, count)
         return values.reshape(shape, order="F" if by_columns else "C").copy()

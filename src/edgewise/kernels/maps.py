@@ -23,7 +23,8 @@ def map_maker(x: Tensor, dtype: torch.dtype, spline: Spline) -> Maps | None:
         m_{n,\, c K + k,\, p} = B_k(x_{ncp}), \qquad
         \dot x_{ncp} = \sum_k B_k'(x_{ncp})\, \dot m_{n,\, c K + k,\, p}
 
-    It is called with x (N, C, \*S) and gives (N, C·K, \*S), with a backward pass that keeps x and
+    It is called with x (N, C, \*S) and gives (N, C·K, \*S), of images with the maps of a pixel side
+    by side (channels last), with a backward pass that keeps x and
     nothing else, and that can't be differentiated again. The native kernel touches D + 1 functions
     of a number, the closed form all K. None for uneven knots, and for half precision.
 
@@ -44,45 +45,32 @@ def map_maker(x: Tensor, dtype: torch.dtype, spline: Spline) -> Maps | None:
     if spline.knots is not None or dtype not in native.DTYPES:
         return None
     like = x.new_empty(0, dtype=dtype)
-    if chosen(like, like, spline)[0] == "native":
-        return partial(_Native.apply, spline)
-    return partial(_Closed.apply, spline) if closed_form(spline) else None
+    natively = chosen(like, like, spline)[0] == "native"
+    return partial(_Maps.apply, spline, natively) if natively or closed_form(spline) else None
 
 
-class _Native(torch.autograd.Function):
+class _Maps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, spline: Spline, x: Float[Tensor, "N C *S"]) -> Tensor:
+    def forward(ctx: Any, spline: Spline, natively: bool, x: Float[Tensor, "N C *S"]) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.spline = spline
-        return native.maps(x, spline) if unwatched(x) else _truth(spline, x, 0).flatten(1, 2)
+        ctx.spline, ctx.natively = spline, natively
+        if natively and unwatched(x):
+            return native.maps(x, spline)
+        return _functions(spline, x, 0).flatten(1, 2).contiguous(memory_format=native.layout(x))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor]:
         (x,) = ctx.saved_tensors
-        if unwatched(x, grad):
-            return None, native.maps_back(x, grad, ctx.spline)
-        slopes = _truth(ctx.spline, x, 1)
-        return None, (grad.reshape(slopes.shape) * slopes).sum(2)
+        if ctx.natively and unwatched(x, grad):
+            return None, None, native.maps_back(x, grad, ctx.spline)
+        slopes = _functions(ctx.spline, x, 1)
+        return None, None, (grad.reshape(slopes.shape) * slopes).sum(2)
 
 
-def _truth(spline: Spline, x: Tensor, order: int) -> Float[Tensor, "N C K *S"]:
-    return derivative(spline, x, order).movedim(-1, 2)
-
-
-class _Closed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, spline: Spline, x: Float[Tensor, "N C *S"]) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.spline = spline
-        return _in_rows(spline, x, 0).reshape(len(x), x.shape[1] * spline.size, *x.shape[2:])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        (x,) = ctx.saved_tensors
-        slopes = _in_rows(ctx.spline, x, 1)
-        return None, (grad.reshape(slopes.shape) * slopes).sum(1).view_as(x)
-
-
-def _in_rows(spline: Spline, x: Tensor, order: int) -> Float[Tensor, "N*C K P"]:
+def _functions(spline: Spline, x: Tensor, order: int) -> Float[Tensor, "N C K *S"]:
+    """By operations of torch."""
+    if not closed_form(spline):
+        return derivative(spline, x, order).movedim(-1, 2)
     # Each channel's pixels in a row: the functions of a channel come out as its maps.
-    return ClosedForm(spline)(x.flatten(0, 1).flatten(1), order)
+    rows = ClosedForm(spline)(x.flatten(0, 1).flatten(1), order)
+    return rows.reshape(*x.shape[:2], spline.size, *x.shape[2:])

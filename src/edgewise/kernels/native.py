@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -87,7 +88,7 @@ def forward(
     y = x.new_empty(len(x), C.shape[2])
     if not len(x):
         return y
-    call = getattr(_LIBRARY, f"edgewise_spline_forward_{DTYPES[x.dtype]}")
+    call = _function("forward", x)
     if call(*map(_pointer, (x, C, W, y)), *_shape(x, C, base, spline)) == 1:
         raise InputError(not_finite(x))
     return y
@@ -110,7 +111,7 @@ def backward(
     dW = torch.empty_like(W) if need_weights and W is not None else None
     if not len(x):
         return dx, *(None if t is None else t.zero_() for t in (dC, dW))
-    call = getattr(_LIBRARY, f"edgewise_spline_backward_{DTYPES[x.dtype]}")
+    call = _function("backward", x)
     call(*map(_pointer, (x, C, W, dy, dx, dC, dW)), *_shape(x, C, base, spline))
     return dx, dC, dW
 
@@ -119,9 +120,9 @@ def maps(x: Float[Tensor, "N C *S"], spline: Spline) -> Float[Tensor, "N C*K *S"
     """All functions of equal cells, as :func:`edgewise.kernels.maps.map_maker` says."""
     x = x.contiguous()
     sizes = (len(x), x.shape[1] * spline.size, *x.shape[2:])
-    out = torch.empty(sizes, dtype=x.dtype, memory_format=_layout(x))
+    out = torch.empty(sizes, dtype=x.dtype, memory_format=layout(x))
     if x.numel():
-        call = getattr(_LIBRARY, f"edgewise_spline_maps_{DTYPES[x.dtype]}")
+        call = _function("maps", x)
         call(_pointer(x), _pointer(out), *_walk(x, out, spline))
     return out
 
@@ -130,16 +131,16 @@ def maps_back(
     x: Float[Tensor, "N C *S"], dmaps: Float[Tensor, "N C*K *S"], spline: Spline
 ) -> Float[Tensor, "N C *S"]:
     """The gradient of x from that of the maps."""
-    x, dmaps = x.contiguous(), dmaps.contiguous(memory_format=_layout(x))
+    x, dmaps = x.contiguous(), dmaps.contiguous(memory_format=layout(x))
     dx = torch.empty_like(x)
     if x.numel():
-        call = getattr(_LIBRARY, f"edgewise_spline_maps_back_{DTYPES[x.dtype]}")
+        call = _function("maps_back", x)
         call(*map(_pointer, (x, dmaps, dx)), *_walk(x, dmaps, spline))
     return dx
 
 
-def _layout(x: Tensor) -> torch.memory_format:
-    # What two-dimensional convolutions on a CPU like best: a tenth of the step.
+def layout(x: Tensor) -> torch.memory_format:
+    """How maps of x lie: what convolutions of images on a CPU like best, a tenth of the step."""
     return torch.channels_last if x.ndim == 4 else torch.contiguous_format
 
 
@@ -159,6 +160,11 @@ def not_finite(x: Tensor) -> str:
         f"x holds {x[row, column].item()} in row {row}, feature {column}; "
         "a layer takes finite numbers"
     )
+
+
+def _function(way: str, x: Tensor) -> Callable[..., int]:
+    """That of the library for numbers of x's dtype."""
+    return getattr(_LIBRARY, f"edgewise_spline_{way}_{DTYPES[x.dtype]}")
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -74,9 +74,6 @@ def _made_features(
     x = x.to(torch.promote_types(x.dtype, weight.dtype))
     x = F.pad(x, formula.geometry.pads) if any(formula.geometry.pads) else x.contiguous()
     maps = formula.maps(x).to(formula.dtype)
-    if maps.ndim == 4:
-        # What two-dimensional convolutions on a CPU like best: a tenth of the step.
-        maps = maps.contiguous(memory_format=torch.channels_last)
     return maps, formula.activation(x).to(formula.dtype) if with_base else None
 
 

@@ -63,11 +63,11 @@ class Recipe:
 # Weight decay this strong and a cosine over 20 epochs: 98.7 % of MNIST's validation split, where
 # 2 epochs with 1e-4 had been at 96.5 %.
 _LONG = {"num_epochs": 20, "batch_size": 128, "learning_rate": 3e-3, "weight_decay": 0.05}
-# In convolutions cubic polynomials do better than B-splines (docs/layers.md).
-_CONV = {"form": "bottleneck", "basis": "chebyshev", "grid_size": 3}
+CONV_KAN = {"form": "bottleneck", "basis": "chebyshev", "grid_size": 3}
+"""A convolutional KAN: there cubic polynomials do better than B-splines (docs/layers.md)."""
 _LARGE = {
     "kan": Recipe(**_LONG),
-    "conv_kan": Recipe(num_layers=4, learning_rate=3e-3, **_CONV),
+    "conv_kan": Recipe(num_layers=4, learning_rate=3e-3, **CONV_KAN),
     "mlp": Recipe(hidden_dim=512, **_LONG),
     "cnn": Recipe(num_layers=4, learning_rate=3e-3),
 }
@@ -75,7 +75,7 @@ _LARGE = {
 _TINY = {"num_epochs": 25, "batch_size": 32, "learning_rate": 5e-3, "augment": False}
 _SMALL = {
     "kan": Recipe(hidden_dim=32, **_TINY),
-    "conv_kan": Recipe(num_layers=3, hidden_dim=32, **_CONV, **_TINY),
+    "conv_kan": Recipe(num_layers=3, hidden_dim=32, **CONV_KAN, **_TINY),
     "mlp": Recipe(hidden_dim=128, **_TINY),
     "cnn": Recipe(num_layers=3, hidden_dim=32, **_TINY),
 }

@@ -8,7 +8,7 @@ from torch import nn
 
 from edgewise.core import InputError, Registry
 from edgewise.data import ImageBatches, ImageDataset, load_images
-from edgewise.jobs.images.recipes import make_network
+from edgewise.jobs.images.recipes import CONV_KAN, make_network
 from edgewise.models.vision import Flattened
 from edgewise.studies.kinds.model_study import AbstractModelStudy
 
@@ -33,7 +33,7 @@ def _network(
     return Flattened(network) if kind in ("kan", "mlp") else network
 
 
-_OWN = {"conv_kan": {"form": "bottleneck", "basis": "chebyshev", "grid_size": 3}}
+_OWN = {"conv_kan": CONV_KAN}
 
 
 for _name in ("cnn", "conv_kan", "mlp", "kan"):
