@@ -74,7 +74,7 @@ def test_what_is_left_behind(tmp_path):
     assert tuple(notes["standard"]) == load_images("digits", limit=200).train.standard()
 
 
-@pytest.mark.parametrize("changes", [{"augment": True, "dropout": 0.3}, {"model": "cnn"}])
+@pytest.mark.parametrize("changes", [{"shift": 1, "dropout": 0.3}, {"model": "cnn"}])
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, changes):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -186,9 +186,9 @@ def test_knots_follow_the_data_and_a_killed_run_still_goes_on(tmp_path):
 
 def test_augmentation_is_on_training_images_only():
     data = load_images("digits", limit=64)
-    job = ImageJob(dataset="digits", augment=True).resolved()
+    job = ImageJob(dataset="digits", shift=1, mirror=True).resolved()
     train, validation, test = make_batches(job, data, flat=False)
-    assert (train.shift, train.flip) == (1, False)
+    assert (train.shift, train.flip) == (1, True)
     assert (validation.shift, validation.flip, test.shift, test.flip) == (0, False, 0, False)
     assert train.standard == validation.standard == test.standard == data.train.standard()
 

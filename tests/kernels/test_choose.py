@@ -23,7 +23,7 @@ def call(shape, base=None):
     def features(x, order):
         return derivative(shape, x, order)
 
-    return lambda x, C, W: basis_linear(x, C, features, spline=shape, W=W, base=base)
+    return lambda x, C, W: basis_linear(x, C, features, functions=shape, W=W, base=base)
 
 
 def paths(shape):
@@ -101,7 +101,10 @@ def test_the_chooser_says_which_and_why():
     assert chosen(x, C, cubic) == ("native", "it serves these inputs")
     with use("plain"):
         assert chosen(x, C, cubic) == ("plain", "it was asked for")
-    assert chosen(x, C, None) == ("plain", "only B-splines have a faster one")
+    assert chosen(x, C, None) == (
+        "plain",
+        "only B-splines and Chebyshev polynomials of tanh have a faster one",
+    )
     path, why = chosen(x, C, cubic._replace(degree=6))
     assert path == "plain"
     assert why == (
@@ -141,7 +144,7 @@ def test_what_can_not_be_used_is_refused_word_by_word(monkeypatch):
         f"unknown path 'natve': did you mean 'native'? {known}"
     )
     assert message(lambda: asked("native", None)) == (
-        "'native' can't be used: only B-splines have a faster one; use 'auto'"
+        "'native' can't be used: only B-splines and Chebyshev polynomials of tanh have a faster one; use 'auto'"
     )
     if NATIVE:
         assert message(lambda: asked("native", cubic._replace(degree=0))) == (
@@ -174,7 +177,7 @@ def test_a_number_that_is_not_finite_is_named_on_every_path(path, degree):
     x[7, 3] = float("nan")
     C = torch.zeros(basis.size, 4, 2)
     with use(path):
-        assert message(lambda: basis_linear(x, C, basis, spline=basis.spline)) == (
+        assert message(lambda: basis_linear(x, C, basis, functions=basis.spline)) == (
             "x holds nan in row 7, feature 3; a layer takes finite numbers"
         )
 
@@ -182,7 +185,7 @@ def test_a_number_that_is_not_finite_is_named_on_every_path(path, degree):
 def test_large_numbers_are_not_taken_for_infinite_ones():
     basis = BSpline(5, 0)
     x = torch.full((9, 4), 1e38)
-    y = basis_linear(x, torch.ones(5, 4, 2), basis, spline=basis.spline)
+    y = basis_linear(x, torch.ones(5, 4, 2), basis, functions=basis.spline)
     assert torch.equal(y, torch.full((9, 2), 4.0))
 
 

@@ -1,5 +1,7 @@
 """Maps for convolutions beside the textbook, by the native kernel and by the closed form."""
 
+from functools import partial
+
 import pytest
 import torch
 from slow_splines import assert_near, functions, needs_native, spline, with_gradients
@@ -8,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from edgewise.core import InputError
 from edgewise.kernels import native, use
 from edgewise.kernels.maps import map_maker
+from edgewise.kernels.spline import derivative
 
 WAYS = [pytest.param("native", marks=needs_native), "plain"]
 SHAPES = [(3, 2, 7), (2, 3, 5, 4), (2, 2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 4, 4), (2, 1, 33)]
@@ -28,8 +31,12 @@ def slowly(shape, x):
 def both(way, shape, x, dtype=torch.float64):
     truth_of = with_gradients(lambda x: slowly(shape, x), gradient(shape, x), x)
     with use(way):
-        make = map_maker(x, dtype, shape)
+        make = maker(shape, x, dtype)
     return with_gradients(make, gradient(shape, x).to(dtype), x.to(dtype)), truth_of
+
+
+def maker(shape, x, dtype=None):
+    return map_maker(x, dtype or x.dtype, shape, partial(derivative, shape))
 
 
 def gradient(shape, x):
@@ -43,7 +50,7 @@ def test_values_and_gradients_are_those_of_the_textbook(way, degree, cells):
     shape, x = spline("equal", degree, cells), 1.5 * draw(3, 2, 5, 7)
     if way == "plain" and degree not in (2, 3):
         with use(way):
-            assert map_maker(x, x.dtype, shape) is None
+            assert maker(shape, x) is None
         return
     assert_near(*both(way, shape, x), 1e-12, 1e-10)
 
@@ -63,7 +70,7 @@ def test_axes_sizes_and_dtypes(way, sizes, dtype, tolerance):
 @needs_native
 def test_strides_and_threads_do_not_matter():
     shape, x = spline("equal", 3, 4), draw(4, 3, 6, 5)
-    make, dy = map_maker(x, x.dtype, shape), gradient(shape, x)
+    make, dy = maker(shape, x), gradient(shape, x)
     expected = with_gradients(make, dy, x)
     assert expected[0].is_contiguous(memory_format=torch.channels_last)
     twisted = x.contiguous(memory_format=torch.channels_last)
@@ -82,7 +89,7 @@ def test_what_is_no_number_stays_where_it_is(way):
     for place, value in enumerate((float("nan"), float("inf"), -float("inf"))):
         x[0, 1, 0, place] = value
     with use(way):
-        maps = map_maker(x, x.dtype, shape)(x).view(2, 2, shape.size, 3, 4)
+        maps = maker(shape, x)(x).view(2, 2, shape.size, 3, 4)
     bad = ~maps.isfinite().all(2)
     assert torch.equal(bad, ~x.isfinite())
 
@@ -91,7 +98,7 @@ def test_what_is_no_number_stays_where_it_is(way):
 def test_many_gradients_at_once(way):
     shape, x = spline("equal", 3, 4), draw(2, 2, 3).requires_grad_()
     with use(way):
-        maps = map_maker(x, x.dtype, shape)(x)
+        maps = maker(shape, x)(x)
     each = torch.stack([gradient(shape, x), -3 * gradient(shape, x)])
     (many,) = torch.autograd.grad(maps, x, each, is_grads_batched=True, retain_graph=True)
     for dy, found in zip(each, many, strict=True):
@@ -103,13 +110,14 @@ def test_numbers_that_are_not_there():
     shape = spline("equal", 3, 4)
     with FakeTensorMode():
         x = torch.empty(2, 3, 5, 4)
-        assert map_maker(x, x.dtype, shape)(x).shape == (2, 3 * shape.size, 5, 4)
+        assert maker(shape, x)(x).shape == (2, 3 * shape.size, 5, 4)
 
 
 def test_what_has_no_fast_way():
     x = draw(2, 2, 3)
-    assert map_maker(x, torch.bfloat16, spline("equal", 3, 4)) is None
-    assert map_maker(x, x.dtype, spline("own", 3, 4, 2)) is None
-    assert map_maker(x, x.dtype, spline("equal", 6, 4)) is None
+    assert maker(spline("equal", 3, 4), x, torch.bfloat16) is None
+    assert maker(spline("own", 3, 4, 2), x) is None
+    assert maker(spline("equal", 6, 4), x) is None
+    assert map_maker(x, x.dtype, None, torch.sin) is None
     with use("triton"), pytest.raises(InputError, match="'triton' can't be used"):
-        map_maker(x, x.dtype, spline("equal", 3, 4))
+        maker(spline("equal", 3, 4), x)

@@ -139,8 +139,9 @@ def test_a_number_that_is_not_finite_is_named(path):
 def test_a_path_that_can_not_serve_says_why():
     with use("native"), pytest.raises(InputError) as caught:
         KANLinear(3, 2, "fourier")(torch.zeros(1, 3))
-    assert "'native' can't be used: only B-splines have a faster one; use 'auto'" in str(
-        caught.value
+    assert (
+        "'native' can't be used: only B-splines and Chebyshev polynomials of tanh have a faster one; use 'auto'"
+        in str(caught.value)
     )
     with pytest.raises(InputError) as caught, use("nativ"):
         pass

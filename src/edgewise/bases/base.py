@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edgewise.core import InputError, Registry
+from edgewise.kernels.polynomials import Polynomials
 from edgewise.kernels.spline import Spline
 
 BASES: Registry = Registry("basis")
@@ -38,6 +39,14 @@ class AbstractBasis(nn.Module, ABC):
 
     spline: Spline | None = None
     """Where the functions are B-splines: which, for the kernels that have a faster way for them."""
+
+    polynomials: Polynomials | None = None
+    """Where they are Chebyshev's polynomials of tanh: which, likewise."""
+
+    @property
+    def known(self) -> Spline | Polynomials | None:
+        """Which functions the kernels know these as; None where they don't."""
+        return self.spline or self.polynomials
 
     def forward(self, x: Float[Tensor, "*batch"], order: int = 0) -> Float[Tensor, "*batch K"]:
         """The values B(x), in the dtype and on the device of ``x``; or :meth:`derivative`."""

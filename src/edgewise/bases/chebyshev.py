@@ -6,6 +6,7 @@ from torch import Tensor
 
 from edgewise.bases.base import BASES, AbstractBasis, check_call, check_domain
 from edgewise.core import InputError, check_count, remembers
+from edgewise.kernels.polynomials import Polynomials
 
 
 @BASES.register("chebyshev")
@@ -72,13 +73,25 @@ class Chebyshev(AbstractBasis):
         # Of the polynomials of tanh u only the constants are polynomials of x.
         self.exact_degree = (degree if outside == "linear" else 0) if constant else -1
 
+    @property
+    def polynomials(self) -> Polynomials | None:
+        """Which these are, for the kernels; None with ``outside="linear"``."""
+        if self.outside == "linear":
+            return None
+        middle, per_unit = self._line()
+        return Polynomials(0 if self.constant else 1, self.degree, middle, per_unit)
+
     def derivative(self, x: Float[Tensor, "*batch"], order: int = 1) -> Float[Tensor, "*batch K"]:
         check_call(x, order)
-        low, high = self.domain
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        u = (wide - (low + high) / 2) * (2 / (high - low))
+        middle, per_unit = self._line()
+        u = (x.to(torch.promote_types(x.dtype, torch.float32)) - middle) * per_unit
         values = (self._extended if self.outside == "linear" else self._squashed)(u, order)
-        return (values * (2 / (high - low)) ** order).to(x.dtype)
+        return (values * per_unit**order).to(x.dtype)
+
+    def _line(self) -> tuple[float, float]:
+        """Where u is 0, and du / dx."""
+        low, high = self.domain
+        return (low + high) / 2, 2 / (high - low)
 
     def _extended(self, u: Tensor, order: int) -> Tensor:
         """T_n on [-1, 1] and the straight line that touches it outside."""

@@ -1,12 +1,13 @@
 """``edgewise bench``: timing tables."""
 
+import os
 import platform
 from typing import Annotated
 
 import torch
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from edgewise.core import InputError
 from edgewise.studies.costs.encoder_costs import encoder_costs
@@ -62,8 +63,8 @@ def layers(
         sizes, batch=batch, grid_size=grid_size, input_gradient=input_gradient, rounds=rounds
     )
     table = Table(
-        "network",
-        *("parameters", "forward, ms", "step, ms", "step / ours"),
+        Column("network", no_wrap=True),
+        *("parameters", "forward, ms", "step, ms", "/ ours", "with Adam, ms", "/ ours"),
         *("peak, MB", "saved, MB", "share of roofline"),
         title=f"{sizes}, batch {batch}, G = {grid_size}, float32, median of {rounds}\n"
         f"{machine()}, torch {torch.__version__}, {threads} thread(s)\n"
@@ -71,6 +72,7 @@ def layers(
     )
     for c in costs:
         times = (f"{1e3 * c.forward:.1f}", f"{1e3 * c.step:.1f}", f"{c.ratio:.2f}")
+        times += (f"{1e3 * c.train:.1f}", f"{c.train_ratio:.2f}")
         memory = (f"{c.peak / 1e6:.1f}", f"{c.saved / 1e6:.2f}")
         table.add_row(c.name, f"{c.parameters:,}", *times, *memory, f"{c.roofline:.2f}")
     _console().print(table)
@@ -78,8 +80,9 @@ def layers(
 
 
 def machine() -> str:
-    """The processor, in words."""
-    return platform.processor() or platform.machine()
+    """The processor, its widest vectors and how many cores there are, in words."""
+    name = platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores"
 
 
 def _console() -> Console:

@@ -13,17 +13,23 @@ from edgewise.core import InputError, did_you_mean
 from edgewise.kernels import native, spline_triton
 from edgewise.kernels.activation import ACTIVATIONS
 from edgewise.kernels.expanded import Features, expanded, recomputed
+from edgewise.kernels.native_features import NativeFeatures
 from edgewise.kernels.operator import spline_linear
+from edgewise.kernels.polynomials import Polynomials
 from edgewise.kernels.spline import ClosedForm, Spline, closed_form
 
 PATHS = ("auto", "native", "triton", "plain")
 SWITCH = "EDGEWISE_KERNELS"
 """The environment variable that names a path for a whole process."""
 
-_FAST = {
-    "native": native.why_not,
-    "triton": lambda x, C, spline: spline_triton.why_not(x, C, spline.degree, spline.knots is None),
-}
+
+def _why_not_triton(x: Tensor, C: Tensor, functions: Spline | Polynomials) -> str | None:
+    if isinstance(functions, Polynomials):
+        return "the Triton kernel is for B-splines"
+    return spline_triton.why_not(x, C, functions.degree, functions.knots is None)
+
+
+_FAST = {"native": native.why_not, "triton": _why_not_triton}
 _forced = os.environ.get(SWITCH, "auto")
 
 
@@ -49,7 +55,7 @@ def use(path: str) -> Iterator[None]:
         _forced = before
 
 
-def chosen(x: Tensor, C: Tensor, spline: Spline | None) -> tuple[str, str]:
+def chosen(x: Tensor, C: Tensor, functions: Spline | Polynomials | None) -> tuple[str, str]:
     """The path for these inputs and coefficients, and why it is that one.
 
     Raises:
@@ -66,7 +72,9 @@ def chosen(x: Tensor, C: Tensor, spline: Spline | None) -> tuple[str, str]:
     for name, why_not in _FAST.items():
         if _forced not in (name, "auto"):
             continue
-        why = "only B-splines have a faster one" if spline is None else why_not(x, C, spline)
+        why = "only B-splines and Chebyshev polynomials of tanh have a faster one"
+        if functions is not None:
+            why = why_not(x, C, functions)
         if why is None:
             return name, "it serves these inputs"
         reasons.append(why)
@@ -80,7 +88,7 @@ def basis_linear(
     C: Float[Tensor, "K I O"],
     features: Features,
     *,
-    spline: Spline | None = None,
+    functions: Spline | Polynomials | None = None,
     W: Float[Tensor, "I O"] | None = None,
     base: str | None = None,
 ) -> Float[Tensor, "N O"]:
@@ -93,7 +101,7 @@ def basis_linear(
         C: The coefficients.
         features: ``features(x, order)``: B (order 0) or its derivative (1), (n, I) to (n, I, K);
             where it is a module, its parameters get their gradients too.
-        spline: Where B are B-splines: which.
+        functions: Which B are, where they are known here.
         W: The weights of the base term, or None where there is none.
         base: The name of the activation a.
 
@@ -101,20 +109,22 @@ def basis_linear(
     transformed = _is_transformed()
     if x.device.type == "cpu":
         x = _widened(x)
-    path = "plain" if transformed else chosen(x, C, spline)[0]
-    if path == "native":
-        return spline_linear(x, C, spline, W, base)
+    path = "plain" if transformed else chosen(x, C, functions)[0]
+    if path == "native" and isinstance(functions, Spline):
+        return spline_linear(x, C, functions, W, base)
     if path == "plain":
         x = _widened(x)
     if path == "triton":
-        y = spline_linear(x, C, spline)
+        y = spline_linear(x, C, functions)
     elif transformed or torch.compiler.is_compiling():
         # The compiler fuses the functions into the product, and keeps what it finds best.
         y = expanded(features, x, C, functions_first=False)
     else:
         _check_finite(x)
-        if spline is not None and closed_form(spline):
-            y = recomputed(ClosedForm(spline), x, C, functions_first=True)
+        if isinstance(functions, Spline) and closed_form(functions):
+            y = recomputed(ClosedForm(functions), x, C, functions_first=True)
+        elif path == "native":
+            y = recomputed(NativeFeatures(features, functions), x, C, functions_first=False)
         else:
             y = recomputed(features, x, C, functions_first=False)
     if W is None:

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 Features = Callable[[Tensor, int], Tensor]
-"""features(x, order): of x (n, I) the functions or their derivatives, (n, I, K) or (n, K, I)."""
+"""features(x, order): of x (n, I) the functions or their derivatives, (n, I, K) or (n, K, I).
+
+Those with a method ``back(x, dB)`` take the gradient back to x themselves.
+"""
 
 CHUNK_BYTES = 2 << 20
 """Size of the features of a few rows at a time: they stay in a processor's last cache."""
@@ -146,6 +149,8 @@ def _of_functions(
 
 
 def _of_inputs(features: Features, x: Tensor, dB: Tensor, functions_first: bool) -> Tensor:
+    if back := getattr(features, "back", None):
+        return back(x, dB)
     return (features(x, 1).to(dB.dtype) * dB).sum(1 if functions_first else 2)
 
 

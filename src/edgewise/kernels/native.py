@@ -1,4 +1,4 @@
-"""The native CPU path for B-splines: a C library, of functions that are not zero alone."""
+"""The native CPU path: a C library of B-splines' functions that are not zero, and of maps."""
 
 import ctypes
 import itertools
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edgewise.core import InputError
+from edgewise.kernels.polynomials import Polynomials
 from edgewise.kernels.spline import Spline
 
 DTYPES = {torch.float32: "float", torch.float64: "double"}
@@ -38,7 +39,7 @@ def _open() -> ctypes.CDLL | str:
         return f"the native kernel can't be loaded: {error}"
     try:
         for (way, arguments), word in itertools.product(_CALLS.items(), DTYPES.values()):
-            call = getattr(library, f"edgewise_spline_{way}_{word}")
+            call = getattr(library, f"edgewise_{way}_{word}")
             call.argtypes = arguments
             call.restype = ctypes.c_int
     except AttributeError:
@@ -48,11 +49,15 @@ def _open() -> ctypes.CDLL | str:
 
 _GRID = [ctypes.c_int64, ctypes.c_int, ctypes.c_double, ctypes.c_double]
 _LAYER = [*[ctypes.c_int64] * 3, *_GRID, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
+_WALK = [ctypes.c_int64] * 7
+_POLYNOMIALS = [ctypes.c_int, ctypes.c_int, ctypes.c_double, ctypes.c_double]
 _CALLS = {
-    "forward": [ctypes.c_void_p] * 4 + _LAYER + [ctypes.c_int],
-    "backward": [ctypes.c_void_p] * 7 + _LAYER + [ctypes.c_int],
-    "maps": [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 7 + _GRID + [ctypes.c_int],
-    "maps_back": [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 7 + _GRID + [ctypes.c_int],
+    "spline_forward": [ctypes.c_void_p] * 4 + _LAYER + [ctypes.c_int],
+    "spline_backward": [ctypes.c_void_p] * 7 + _LAYER + [ctypes.c_int],
+    "spline_maps": [ctypes.c_void_p] * 2 + _WALK + _GRID + [ctypes.c_int],
+    "spline_maps_back": [ctypes.c_void_p] * 3 + _WALK + _GRID + [ctypes.c_int],
+    "polynomial_maps": [ctypes.c_void_p] * 2 + _WALK + _POLYNOMIALS + [ctypes.c_int],
+    "polynomial_maps_back": [ctypes.c_void_p] * 3 + _WALK + _POLYNOMIALS + [ctypes.c_int],
 }
 
 
@@ -60,14 +65,14 @@ _LIBRARY = _open()
 """Found when the file is imported, so that torch.compile can look at it."""
 
 
-def why_not(x: Tensor, C: Tensor, spline: Spline) -> str | None:
+def why_not(x: Tensor, C: Tensor, functions: Spline | Polynomials) -> str | None:
     """Why the native path can't serve this call; None where it can."""
     if x.device.type != "cpu":
         return f"the native kernel is for the CPU, x is on {x.device}"
     if x.dtype not in DTYPES or C.dtype != x.dtype:
         return f"the native kernel is for float32 and float64, got {x.dtype} and {C.dtype}"
-    if spline.degree not in DEGREES:
-        return f"the native kernel knows degrees 1 to 5, got {spline.degree}"
+    if isinstance(functions, Spline) and functions.degree not in DEGREES:
+        return f"the native kernel knows degrees 1 to 5, got {functions.degree}"
     return _LIBRARY if isinstance(_LIBRARY, str) else None
 
 
@@ -88,7 +93,7 @@ def forward(
     y = x.new_empty(len(x), C.shape[2])
     if not len(x):
         return y
-    call = _function("forward", x)
+    call = _function("spline_forward", x)
     if call(*map(_pointer, (x, C, W, y)), *_shape(x, C, base, spline)) == 1:
         raise InputError(not_finite(x))
     return y
@@ -111,31 +116,31 @@ def backward(
     dW = torch.empty_like(W) if need_weights and W is not None else None
     if not len(x):
         return dx, *(None if t is None else t.zero_() for t in (dC, dW))
-    call = _function("backward", x)
+    call = _function("spline_backward", x)
     call(*map(_pointer, (x, C, W, dy, dx, dC, dW)), *_shape(x, C, base, spline))
     return dx, dC, dW
 
 
-def maps(x: Float[Tensor, "N C *S"], spline: Spline) -> Float[Tensor, "N C*K *S"]:
-    """All functions of equal cells, as :func:`edgewise.kernels.maps.map_maker` says."""
+def maps(x: Float[Tensor, "N C *S"], functions: Spline | Polynomials) -> Float[Tensor, "N C*K *S"]:
+    """All functions, of splines on equal cells, as `edgewise.kernels.maps.map_maker` says."""
     x = x.contiguous()
-    sizes = (len(x), x.shape[1] * spline.size, *x.shape[2:])
+    sizes = (len(x), x.shape[1] * functions.size, *x.shape[2:])
     out = torch.empty(sizes, dtype=x.dtype, memory_format=layout(x))
     if x.numel():
-        call = _function("maps", x)
-        call(_pointer(x), _pointer(out), *_walk(x, out, spline))
+        call = _function(f"{_kind(functions)}_maps", x)
+        call(_pointer(x), _pointer(out), *_walk(x, out, functions))
     return out
 
 
 def maps_back(
-    x: Float[Tensor, "N C *S"], dmaps: Float[Tensor, "N C*K *S"], spline: Spline
+    x: Float[Tensor, "N C *S"], dmaps: Float[Tensor, "N C*K *S"], functions: Spline | Polynomials
 ) -> Float[Tensor, "N C *S"]:
     """The gradient of x from that of the maps."""
     x, dmaps = x.contiguous(), dmaps.contiguous(memory_format=layout(x))
     dx = torch.empty_like(x)
     if x.numel():
-        call = _function("maps_back", x)
-        call(*map(_pointer, (x, dmaps, dx)), *_walk(x, dmaps, spline))
+        call = _function(f"{_kind(functions)}_maps_back", x)
+        call(*map(_pointer, (x, dmaps, dx)), *_walk(x, dmaps, functions))
     return dx
 
 
@@ -144,13 +149,20 @@ def layout(x: Tensor) -> torch.memory_format:
     return torch.channels_last if x.ndim == 4 else torch.contiguous_format
 
 
-def _walk(x: Tensor, out: Tensor, spline: Spline) -> tuple:
-    """The sizes of x, and how far apart things lie in ``out``, which is dense."""
+def _kind(functions: Spline | Polynomials) -> str:
+    return "spline" if isinstance(functions, Spline) else "polynomial"
+
+
+def _walk(x: Tensor, out: Tensor, functions: Spline | Polynomials) -> tuple:
+    """The sizes of x, how far apart things lie in ``out``, which is dense, and which functions."""
     pixels = x[0, 0].numel()
     map_apart, pixel_apart = (1, out.shape[1]) if x.ndim == 4 else (pixels, 1)
-    apart = (out[0].numel(), spline.size * map_apart, map_apart, pixel_apart)
-    grid = (spline.cells, spline.degree, spline.low, spline.per_unit)
-    return *x.shape[:2], pixels, *apart, *grid, torch.get_num_threads()
+    apart = (out[0].numel(), functions.size * map_apart, map_apart, pixel_apart)
+    if isinstance(functions, Spline):
+        which = (functions.cells, functions.degree, functions.low, functions.per_unit)
+    else:
+        which = tuple(functions)
+    return *x.shape[:2], pixels, *apart, *which, torch.get_num_threads()
 
 
 def not_finite(x: Tensor) -> str:
@@ -164,7 +176,7 @@ def not_finite(x: Tensor) -> str:
 
 def _function(way: str, x: Tensor) -> Callable[..., int]:
     """That of the library for numbers of x's dtype."""
-    return getattr(_LIBRARY, f"edgewise_spline_{way}_{DTYPES[x.dtype]}")
+    return getattr(_LIBRARY, f"edgewise_{way}_{DTYPES[x.dtype]}")
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -12,10 +12,12 @@
 //          rows sorted by cell: so each row of dC is written once in a block.
 //
 // Convolutions have a product of their own and want the functions only: maps.h makes them, side by
-// side with their zeros, and takes gradients back through them.
+// side with their zeros, and takes gradients back through them; polynomials.h does it for
+// Chebyshev's polynomials.
 //
 // From the numbers up: cpp/vectors.h, shape.h, functions.h (of one edge), weights.h (of a block of
-// rows), order.h (the sort), panel.h, forward.h, backward.h, and maps.h on functions.h.
+// rows), order.h (the sort), panel.h, forward.h, backward.h; and maps.h and polynomials.h on
+// functions.h.
 //
 // Each number is summed in an order that does not depend on the number of threads, so results do
 // not either.
@@ -25,7 +27,7 @@
 
 #include "cpp/backward.h"
 #include "cpp/forward.h"
-#include "cpp/maps.h"
+#include "cpp/polynomials.h"
 
 namespace {
 
@@ -83,19 +85,29 @@ int maps_back_any(int degree, const Shape &s, const Maps &m, const T *x, const T
         return backward_any(degree, MADE, x, C, W, dy, dx, dC, dW, threads);                                           \
     }                                                                                                                  \
     int edgewise_spline_maps_##T(const T *x, T *out, MAPS) {                                                           \
-        return maps_any(degree, GRID, Maps{N, C, P, image, channel, map, pixel}, x, out, threads);                     \
+        return maps_any(degree, GRID, PLACES, x, out, threads);                                                        \
     }                                                                                                                  \
     int edgewise_spline_maps_back_##T(const T *x, const T *dout, T *dx, MAPS) {                                        \
-        return maps_back_any(degree, GRID, Maps{N, C, P, image, channel, map, pixel}, x, dout, dx, threads);           \
+        return maps_back_any(degree, GRID, PLACES, x, dout, dx, threads);                                              \
+    }                                                                                                                  \
+    int edgewise_polynomial_maps_##T(const T *x, T *out, WALK, POLYNOMIALS) {                                          \
+        polynomial_maps(Polynomials<T>{first, degree, T(middle), T(per_unit)}, PLACES, x, out, threads);               \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    int edgewise_polynomial_maps_back_##T(const T *x, const T *dout, T *dx, WALK, POLYNOMIALS) {                       \
+        polynomial_maps_back(Polynomials<T>{first, degree, T(middle), T(per_unit)}, PLACES, x, dout, dx, threads);     \
+        return 0;                                                                                                      \
     }
 #define SHAPE                                                                                                          \
     int64_t N, int64_t I, int64_t O, int64_t G, int degree, double low, double per_unit, const double *knots,          \
         int64_t knot_rows, int base, int threads
 #define MADE                                                                                                           \
     Shape { N, I, O, G, G + degree, low, per_unit, knots, knot_rows, base }
-#define MAPS                                                                                                           \
-    int64_t N, int64_t C, int64_t P, int64_t image, int64_t channel, int64_t map, int64_t pixel, int64_t G,            \
-        int degree, double low, double per_unit, int threads
+#define WALK int64_t N, int64_t C, int64_t P, int64_t image, int64_t channel, int64_t map, int64_t pixel
+#define PLACES                                                                                                         \
+    Maps { N, C, P, image, channel, map, pixel }
+#define MAPS WALK, int64_t G, int degree, double low, double per_unit, int threads
+#define POLYNOMIALS int first, int degree, double middle, double per_unit, int threads
 #define GRID                                                                                                           \
     Shape { N, C, P, G, G + degree, low, per_unit, nullptr, 0, NONE }
 

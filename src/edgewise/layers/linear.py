@@ -102,7 +102,7 @@ class KANLinear(nn.Module):
             rows,
             self.coefficients,
             self.basis,
-            spline=self.basis.spline,
+            functions=self.basis.known,
             W=self.base_weight,
             base=self.base,
         )

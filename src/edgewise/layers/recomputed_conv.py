@@ -62,10 +62,8 @@ def recomputed_conv(
     if _must_be_plain((x, *weights, *basis.parameters())):
         return expanded_conv(x, kernel_of(coefficients), base_weight, bias, basis, formula)
     state = {**dict(basis.named_parameters()), **dict(basis.named_buffers())}
-    spline = getattr(basis, "spline", None)
     wide = torch.promote_types(x.dtype, coefficients.dtype)
-    if spline is not None:
-        formula = formula._replace(maps=map_maker(x, wide, spline))
+    formula = formula._replace(maps=map_maker(x, wide, basis.known, basis))
     return _Recomputed.apply(formula, basis, tuple(state), x, *weights, *state.values())
 
 

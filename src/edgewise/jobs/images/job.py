@@ -39,8 +39,8 @@ class ImageJob:
         dropout: The probability of dropping a hidden unit.
         label_smoothing: The part of a label that is spread over all classes in training.
         sparsity: The weight of the L1 and entropy penalty on a KAN's edges.
-        augment: Move training images by up to 2 of 28 pixels, and mirror them where a mirrored
-            image keeps its class.
+        shift: Move training images by up to so many pixels, up or down and left or right.
+        mirror: Mirror half of the training images; None is where a mirrored one keeps its class.
         limit: At most so many training images; 0 is all.
         data_dir: Where data sets lie; by default $EDGEWISE_DATA, else the user's cache.
         seed: Of initial values, order, augmentation and dropout.
@@ -68,7 +68,8 @@ class ImageJob:
     dropout: float | None = None
     label_smoothing: float | None = None
     sparsity: float = 0.0
-    augment: bool | None = None
+    shift: int | None = None
+    mirror: bool | None = None
     limit: int = 0
     data_dir: str | None = None
     seed: int = 0
@@ -161,6 +162,7 @@ _LEAST = {
     "num_epochs": 1,
     "batch_size": 1,
     "sparsity": 0,
+    "shift": 0,
     "limit": 0,
     "seed": 0,
     "eval_report_count": 0,

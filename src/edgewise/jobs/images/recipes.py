@@ -1,6 +1,6 @@
 """The image job's networks: how each is made, and what is known to train it well."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -42,7 +42,7 @@ class Recipe:
         weight_decay: AdamW's weight decay.
         dropout: The probability of dropping a hidden unit.
         label_smoothing: The part of a label that is spread over all classes in training.
-        augment: Whether training images are moved, and mirrored where the data set allows it.
+        shift: Training images are moved by up to so many pixels, up or down and left or right.
 
     """
 
@@ -57,7 +57,7 @@ class Recipe:
     weight_decay: float = 1e-4
     dropout: float = 0.0
     label_smoothing: float = 0.0
-    augment: bool = True
+    shift: int = 2
 
 
 # Weight decay this strong and a cosine over 20 epochs: 98.7 % of MNIST's validation split, where
@@ -72,16 +72,18 @@ _LARGE = {
     "cnn": Recipe(num_layers=4, learning_rate=3e-3),
 }
 # Moving an 8 × 8 image by a pixel takes away a good part of it.
-_TINY = {"num_epochs": 25, "batch_size": 32, "learning_rate": 5e-3, "augment": False}
+_TINY = {"num_epochs": 25, "batch_size": 32, "learning_rate": 5e-3, "shift": 0}
 _SMALL = {
     "kan": Recipe(hidden_dim=32, **_TINY),
     "conv_kan": Recipe(num_layers=3, hidden_dim=32, **CONV_KAN, **_TINY),
     "mlp": Recipe(hidden_dim=128, **_TINY),
     "cnn": Recipe(num_layers=3, hidden_dim=32, **_TINY),
 }
+# Clothes are centred in the test images, too: moving them costs a dense network more than it gains.
 RECIPES: dict[tuple[str, str], Recipe] = {
     **{(kind, "mnist"): recipe for kind, recipe in _LARGE.items()},
     **{(kind, "fashion_mnist"): recipe for kind, recipe in _LARGE.items()},
+    **{(kind, "fashion_mnist"): replace(_LARGE[kind], shift=0) for kind in ("kan", "mlp")},
     **{(kind, "digits"): recipe for kind, recipe in _SMALL.items()},
 }
 """(Kind of network, data set) to recipe."""

@@ -137,8 +137,8 @@ def make_batches(
         standard,
         seed=job.seed,
         flat=flat,
-        shift=max(1, min(data.shape[1:]) // 14) if job.augment else 0,
-        flip=bool(job.augment and data.flips),
+        shift=job.shift,
+        flip=data.flips if job.mirror is None else job.mirror,
     )
     others = (
         ImageBatches(images, _EVALUATED_AT_ONCE, standard, shuffle=False, flat=flat)

@@ -32,6 +32,9 @@ class LayerCost:
         forward: Median seconds of a forward pass without gradients.
         step: Median seconds of forward and backward; inputs need a gradient where asked.
         ratio: Of its median step to that of ours, from the same rounds.
+        train: Median seconds of a whole training step: gradients cleared, forward, backward and
+            `torch.optim.Adam` with ``fused=True``.
+        train_ratio: Of that median to that of ours.
         peak: Bytes that torch's allocator held at most during a step beyond what was there before
             and the gradients of parameters.
         saved: Bytes kept from forward to backward, parameters left out.
@@ -47,6 +50,8 @@ class LayerCost:
     forward: float
     step: float
     ratio: float
+    train: float
+    train_ratio: float
     peak: int
     saved: int
     roofline: float
@@ -62,6 +67,9 @@ def layer_costs(
     rounds: int = 15,
 ) -> list[LayerCost]:
     """Times networks of the same widths, round by round, all in turns.
+
+    A network's turn begins with a step that is not timed, so that the caches hold what they hold
+    while it trains and not what another network left there.
 
     Ours on its chosen path and on the plain one, a stack of linear layers, an MLP of as many
     parameters, a stack of `KernelActivation` layers (tanh), and efficient-kan, fast-kan,
@@ -86,40 +94,46 @@ def layer_costs(
     down = torch.randn(batch, widths[-1], generator=generator(0, "dy"))
     networks = _networks(list(widths), grid_size, degree)
     calls = {name: _Call(network, x, down, path) for name, (network, path) in networks.items()}
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
     rates = []
     for turn in range(rounds + 1):
         rate = _gemm_rate()
         for name, call in calls.items():
-            pair = (_seconds(call.forward), _seconds(call.step))
+            call.step()
+            seconds = tuple(_seconds(part) for part in (call.forward, call.step, call.train))
             if turn:
-                taken[name].append(pair)
+                taken[name].append(seconds)
         rates.append(rate)
     medians = {
         n: [statistics.median(column) for column in zip(*v, strict=True)] for n, v in taken.items()
     }
     rate = statistics.median(rates)
-    return [
-        LayerCost(
-            name,
-            count_parameters(call.network),
-            *medians[name],
-            ratio=medians[name][1] / medians[OURS][1],
-            peak=call.peak(),
-            saved=call.saved(),
-            roofline=_arithmetic(name, call, widths, batch, degree, input_gradient)
-            / rate
-            / medians[name][1],
+    costs = []
+    for name, call in calls.items():
+        forward, step, train = medians[name]
+        work = _arithmetic(name, call, widths, batch, degree, input_gradient)
+        costs.append(
+            LayerCost(
+                name,
+                count_parameters(call.network),
+                forward=forward,
+                step=step,
+                ratio=step / medians[OURS][1],
+                train=train,
+                train_ratio=train / medians[OURS][2],
+                peak=call.peak(),
+                saved=call.saved(),
+                roofline=work / rate / step,
+            )
         )
-        for name, call in calls.items()
-    ]
+    return costs
 
 
 def path_of(widths: Sequence[int], batch: int, grid_size: int = 5, degree: int = 3) -> str:
     """The path that a layer of these sizes takes here, and why."""
     with seeded(0, "init"):
         layer = KAN(widths[:2], BSpline(grid_size, degree)).layers[0]
-    path, reason = chosen(torch.zeros(batch, widths[0]), layer.coefficients, layer.basis.spline)
+    path, reason = chosen(torch.zeros(batch, widths[0]), layer.coefficients, layer.basis.known)
     return f"{path}: {reason}"
 
 
@@ -184,6 +198,8 @@ class _Call:
 
     def __init__(self, network: nn.Module, x: Tensor, down: Tensor, path: str) -> None:
         self.network, self.x, self.down, self.path = network, x, down, path
+        # A rate of zero costs as much as any other, and every round times the same network.
+        self.adam = torch.optim.Adam(network.parameters(), lr=0.0, fused=True)
 
     def forward(self) -> None:
         with use(self.path), torch.no_grad():
@@ -194,6 +210,10 @@ class _Call:
         self.x.grad = None
         with use(self.path):
             self.network(self.x).backward(self.down)
+
+    def train(self) -> None:
+        self.step()
+        self.adam.step()
 
     def saved(self) -> int:
         own = {p.untyped_storage().data_ptr() for p in (*self.network.parameters(), self.x)}
