@@ -227,6 +227,29 @@ def test_parameters_choose_the_width(tmp_path):
     assert model.widths == [64, 66, 10]
 
 
+def test_layers_may_be_normalised():
+    made = [
+        make_model(ImageJob(**SMALL, normalize=n).resolved(), load_images("digits"))
+        for n in (True, False, None)
+    ]
+    assert [[layer.norm is not None for layer in model.layers] for model in made] == [
+        [True, True],
+        [False, False],
+        [False, False],
+    ]
+    assert ImageJob(dataset="mnist").resolved().normalize is True
+    assert ImageJob(dataset="mnist", model="mlp").resolved().normalize is None
+
+
+@pytest.mark.parametrize(("batch_size", "limit"), [(33, 100), (1, 100)])
+def test_one_image_can_not_be_normalised(tmp_path, batch_size, limit):
+    job = small(tmp_path, batch_size=batch_size, limit=limit, normalize=True)
+    with pytest.raises(InputError, match=f"^the last of {limit} training images would be a batch"):
+        train_images(job)
+    assert not list(tmp_path.iterdir())
+    train_images(small(tmp_path, batch_size=33, limit=100, num_epochs=1))
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [("bspline", 7), ("gaussian", 4), ("wavelet", 4), ("chebyshev", 4), ("rational", 5)],
@@ -269,6 +292,10 @@ def test_the_backends_stand_in_one_table():
             "use_kan_convolution goes with model=kan only: leave it out",
         ),
         ({"form": "expanded"}, "form goes with use_kan_convolution only: leave it out"),
+        (
+            {"model": "mlp", "normalize": True},
+            "normalize goes with a dense KAN only: leave it out",
+        ),
         (
             {"use_kan_convolution": True, "grid_update_epochs": 1},
             "grid_update_epochs goes with a dense KAN only: leave it out",

@@ -39,6 +39,13 @@ def test_the_path_is_told_with_its_reason():
     assert path_of([4, 3], batch=2) == f"{path}: {reason}"
 
 
+def test_only_some_are_timed():
+    costs = layer_costs((5, 2), batch=3, rounds=1, only=("linear",))
+    assert [c.name for c in costs] == [OURS, "linear"]
+    with pytest.raises(InputError, match=r"^unknown network 'lineal': did you mean 'linear'\?"):
+        layer_costs((5, 2), batch=3, rounds=1, only=("lineal",))
+
+
 def test_widths_that_make_no_sense_are_refused():
     with pytest.raises(InputError):
         layer_costs((3,), batch=2, rounds=1)

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Column, Table
 
+from edgewise.cli.run_flags import names_in
 from edgewise.core import InputError
 from edgewise.studies.costs.encoder_costs import encoder_costs
 from edgewise.studies.costs.layer_costs import layer_costs, path_of
@@ -49,6 +50,7 @@ def layers(
     grid_size: Annotated[int, Parameter(help="Cells of the B-splines.")] = 5,
     input_gradient: Annotated[bool, Parameter(help="The first layer's inputs want one.")] = False,
     rounds: Annotated[int, Parameter(help="How often each step is timed.")] = 15,
+    only: Annotated[str, Parameter(help="Networks beside ours, with commas; empty is all.")] = "",
     threads: Annotated[int, Parameter(help="Threads of torch.")] = 1,
 ) -> int:
     """Times training steps of KAN layers, ours and of peers that can be imported, in turns."""
@@ -60,7 +62,12 @@ def layers(
             f"widths is {widths!r}: give whole numbers with commas, as 784,64,10"
         ) from error
     costs = layer_costs(
-        sizes, batch=batch, grid_size=grid_size, input_gradient=input_gradient, rounds=rounds
+        sizes,
+        batch=batch,
+        grid_size=grid_size,
+        input_gradient=input_gradient,
+        rounds=rounds,
+        only=names_in(only),
     )
     table = Table(
         Column("network", no_wrap=True),

@@ -30,6 +30,7 @@ class ImageJob:
         basis: What a KAN's functions are made of: bspline, gaussian, fourier, wavelet, chebyshev,
             rational, or module:Class.
         grid_size: How fine the basis is: cells, centres, harmonics, degree.
+        normalize: Whether a dense KAN's inputs, layer by layer, are normalised over the batch.
         grid_update_epochs: Knots of a dense KAN follow the data before each of the first so
             many epochs; 0 is never.
         num_epochs: Passes over the training images.
@@ -60,6 +61,7 @@ class ImageJob:
     parameters: int = 0
     basis: str | None = None
     grid_size: int | None = None
+    normalize: bool | None = None
     grid_update_epochs: int = 0
     num_epochs: int | None = None
     batch_size: int | None = None
@@ -107,6 +109,7 @@ class ImageJob:
         for name, asked, fits, which in (
             ("use_kan_convolution", self.use_kan_convolution, kan, "model=kan"),
             ("form", self.form is not None, self.kind == "conv_kan", "use_kan_convolution"),
+            ("normalize", self.normalize is not None, dense, "a dense KAN"),
             ("grid_update_epochs", self.grid_update_epochs, dense, "a dense KAN"),
             (
                 "grid_update_epochs",
@@ -172,6 +175,8 @@ _LEAST = {
 def _only_of_others(job: ImageJob) -> set[str]:
     """What this network has no use for stays None."""
     unused = set() if job.kind == "conv_kan" else {"form"}
+    if job.kind != "kan":
+        unused.add("normalize")
     if job.model != "kan":
         unused |= {"basis", "grid_size"}
     if job.parameters:

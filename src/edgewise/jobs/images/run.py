@@ -75,12 +75,12 @@ def train_images(
     data = load_images(job.dataset, job.data_dir, limit=job.limit or None)
     job = job.resolved()
     model = make_model(job, data)
+    train, validation, test = make_batches(job, data, takes_rows(model))
     device = pick_device(job)
     model.to(device)
     folder = first_then_all(lambda: _folder(path, job))
     say = say or (lambda line: None)
     say(f"{describe(model, data)}, on {device}")
-    train, validation, test = make_batches(job, data, takes_rows(model))
     follow = _first_grid(job, model, train, device)
     try:
         run = train_with(
@@ -118,6 +118,8 @@ def make_model(job: ImageJob, data: ImageDataset) -> nn.Module:
         options["form"] = job.form
     if job.model == "kan":
         options |= {"basis": job.basis, "grid_size": job.grid_size}
+    if job.kind == "kan":
+        options["normalize"] = job.normalize
     args = (job.kind, data.shape, len(data.classes))
     hidden = job.hidden_dim
     if hidden is None:
@@ -131,6 +133,7 @@ def make_batches(
 ) -> tuple[ImageBatches, ImageBatches, ImageBatches]:
     """Training, validation and test images, all standardised by the training ones."""
     standard = data.train.standard()
+    _check_last_batch(job, len(data.train))
     train = ImageBatches(
         data.train,
         job.batch_size,
@@ -145,6 +148,15 @@ def make_batches(
         for images in (data.validation, data.test)
     )
     return train, *others
+
+
+def _check_last_batch(job: ImageJob, images: int) -> None:
+    if job.kind == "kan" and job.normalize and (images % job.batch_size or job.batch_size) == 1:
+        raise InputError(
+            f"the last of {images} training images would be a batch of its own, and one image "
+            f"can't be normalised: change batch_size={job.batch_size} or limit, or switch "
+            "normalize off"
+        )
 
 
 def pick_device(job: ImageJob) -> torch.device:

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from edgewise.bases import BSpline
-from edgewise.core import generator, seeded
+from edgewise.core import InputError, did_you_mean, generator, seeded
 from edgewise.kernels import chosen, use
 from edgewise.layers import KernelActivation
 from edgewise.models import KAN, MLP, count_parameters
@@ -65,6 +65,7 @@ def layer_costs(
     degree: int = 3,
     input_gradient: bool = False,
     rounds: int = 15,
+    only: Sequence[str] = (),
 ) -> list[LayerCost]:
     """Times networks of the same widths, round by round, all in turns.
 
@@ -82,6 +83,10 @@ def layer_costs(
         degree: The degree of B-splines.
         input_gradient: Whether the first layer hands a gradient on, as within a deeper network.
         rounds: How often each is timed, after one round that is not counted.
+        only: The peers and plain networks to be timed beside ours, by name; empty is all.
+
+    Raises:
+        InputError: If one of `only` is not there.
 
     Example:
         >>> costs = layer_costs((3, 2), batch=4, rounds=1)
@@ -93,6 +98,11 @@ def layer_costs(
     x.requires_grad_(input_gradient)
     down = torch.randn(batch, widths[-1], generator=generator(0, "dy"))
     networks = _networks(list(widths), grid_size, degree)
+    for name in only:
+        if name not in networks:
+            raise InputError(f"unknown network {name!r}: {did_you_mean(name, list(networks))}")
+    if only:
+        networks = {name: networks[name] for name in networks if name in (OURS, *only)}
     calls = {name: _Call(network, x, down, path) for name, (network, path) in networks.items()}
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
     rates = []
