@@ -29,10 +29,9 @@ def map_maker(
         \dot x_{ncp} = \sum_k B_k'(x_{ncp})\, \dot m_{n,\, c K + k,\, p}
 
     It is called with x (N, C, \*S) and gives (N, C·K, \*S), of images with the maps of a pixel side
-    by side (channels last), with a backward pass that keeps x and
-    nothing else, and that can't be differentiated again. Of splines the native kernel touches
-    D + 1 functions of a number, the closed form all K. None for uneven knots, for half precision,
-    and for polynomials without the native kernel.
+    by side (channels last). Its backward pass keeps x and nothing else, and can't be differentiated
+    again. Of splines the native kernel touches D + 1 functions of a number, the closed form all K.
+    None for uneven knots, for half precision, and for polynomials without the native kernel.
 
     Args:
         x: Tells the device.

@@ -32,8 +32,8 @@ void polynomial_walk(const Polynomials<T> &f, const Maps &m, const T *x, T *to) 
         for (int64_t n = 0; n <= f.degree; ++n) {
             T lanes[VL];
             store(lanes, here);
-            T *map = to + (n - f.first) * m.map;
-            for (int64_t l = 0; n >= f.first && l < count; ++l) map[l * m.pixel] = lanes[l];
+            if (n >= f.first)
+                for (int64_t l = 0; l < count; ++l) to[l * m.pixel + (n - f.first) * m.map] = lanes[l];
             const V<T> after = T(2) * t * next - here;
             here = next, next = after;
         }
