@@ -326,7 +326,12 @@ def test_ctrl_c_is_one_line_and_ends_the_workers(tmp_path):
     root = tmp_path / "out"
     words = command(root, workers=2, epochs=500)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    driver = subprocess.Popen(words, **pipes, start_new_session=True)
+    # What a shell runs in the background ignores Ctrl-C, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        driver = subprocess.Popen(words, **pipes, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     log = root / "logs" / "study.log"
     while driver.poll() is None and not (log.exists() and "epoch" in log.read_text()):
         time.sleep(0.05)
