@@ -15,6 +15,16 @@ needs_native = pytest.mark.skipif(not NATIVE, reason=f"no native kernel here: {n
 ACTIVATIONS = {"silu": F.silu, "tanh": torch.tanh, "identity": lambda x: x}
 
 
+IMAGES = [(3, 2, 7), (2, 3, 5, 4), (2, 2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 4, 4), (2, 1, 33)]
+"""Sizes of what convolutions take."""
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
 def uneven(cells: int, *inputs: int, low: float = -1.2, high: float = 0.9, seed: int = 0) -> Tensor:
     """Breaks of cells whose widths are up to five times each other's, (*inputs, cells + 1)."""
     generator = torch.Generator().manual_seed(seed)

@@ -4,7 +4,15 @@ from functools import partial
 
 import pytest
 import torch
-from slow_splines import assert_near, functions, needs_native, spline, with_gradients
+from slow_splines import (
+    IMAGES,
+    assert_near,
+    draw,
+    functions,
+    needs_native,
+    spline,
+    with_gradients,
+)
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from edgewise.core import InputError
@@ -13,12 +21,6 @@ from edgewise.kernels.maps import map_maker
 from edgewise.kernels.spline import derivative
 
 WAYS = [pytest.param("native", marks=needs_native), "plain"]
-SHAPES = [(3, 2, 7), (2, 3, 5, 4), (2, 2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 4, 4), (2, 1, 33)]
-
-
-def draw(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def slowly(shape, x):
@@ -56,7 +58,7 @@ def test_values_and_gradients_are_those_of_the_textbook(way, degree, cells):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("sizes", SHAPES)
+@pytest.mark.parametrize("sizes", IMAGES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_axes_sizes_and_dtypes(way, sizes, dtype, tolerance):
     shape = spline("equal", 3, 4)

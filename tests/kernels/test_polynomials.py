@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from slow_splines import assert_near, needs_native, with_gradients
+from slow_splines import IMAGES, assert_near, draw, needs_native, with_gradients
 
 from edgewise.bases import Chebyshev
 from edgewise.core import InputError
@@ -21,12 +21,6 @@ BASES = [
     Chebyshev(1, constant=False),
     Chebyshev(9),
 ]
-SHAPES = [(3, 2, 7), (2, 3, 5, 4), (2, 2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 4, 4), (2, 1, 33)]
-
-
-def draw(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def textbook(basis, x):
@@ -45,7 +39,7 @@ def slow_layer(basis, x, C, W):
 
 
 @pytest.mark.parametrize("basis", BASES, ids=repr)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", IMAGES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_maps_are_those_of_the_textbook(basis, shape, dtype, tolerance):
     x, dy = draw(*shape), draw(shape[0], shape[1] * basis.size, *shape[2:], seed=1)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.forward_ad import unpack_dual
 from torch.func import functional_call
 
 from edgewise.kernels.maps import map_maker
@@ -19,6 +18,7 @@ from edgewise.layers.expanded_conv import (
     kernel_of,
     without_autocast,
 )
+from edgewise.layers.recompute import must_be_plain
 
 CHUNK_BYTES = {"cpu": 8 * 2**20}
 """How many bytes of basis maps are held at once, by device.
@@ -59,21 +59,12 @@ def recomputed_conv(
         formula: The activation, the geometry and the dtype.
     """
     weights = (coefficients, base_weight, bias)
-    if _must_be_plain((x, *weights, *basis.parameters())):
+    if must_be_plain(*(t for t in (x, *weights, *basis.parameters()) if t is not None)):
         return expanded_conv(x, kernel_of(coefficients), base_weight, bias, basis, formula)
     state = {**dict(basis.named_parameters()), **dict(basis.named_buffers())}
     wide = torch.promote_types(x.dtype, coefficients.dtype)
     formula = formula._replace(maps=map_maker(x, wide, basis.known, basis))
     return _Recomputed.apply(formula, basis, tuple(state), x, *weights, *state.values())
-
-
-def _must_be_plain(tensors: Sequence[Tensor | None]) -> bool:
-    return (
-        torch.compiler.is_compiling()
-        # No public name says so; torch.autograd.Function asks the same.
-        or torch._C._are_functorch_transforms_active()
-        or any(t is not None and unpack_dual(t).tangent is not None for t in tensors)
-    )
 
 
 class _Recomputed(torch.autograd.Function):

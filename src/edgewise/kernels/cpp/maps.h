@@ -14,6 +14,12 @@ struct Maps {
     int64_t begin(int64_t row) const { return row / C * image + row % C * channel; }
 };
 
+// Calls with where each channel of each image begins, in x and in the maps.
+template <class F> void each_row(const Maps &m, int threads, F call) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t row = 0; row < m.N * m.C; ++row) call(row * m.P, m.begin(row));
+}
+
 // A vector of pixels: their cells, and the D + 1 numbers of each cell's functions.
 template <int D, class T> struct Pixels {
     static constexpr int64_t VL = Vector<T>::size;
@@ -22,9 +28,7 @@ template <int D, class T> struct Pixels {
 
     // Of `count` numbers; the rest are zeros.
     void fill(const Grid<T> &grid, const T *x, int64_t count) {
-        T few[VL] = {};
-        std::memcpy(few, x, count * sizeof(T));
-        const Place<T> place(grid, load<V<T>>(few));
+        const Place<T> place(grid, load_few(x, count));
         V<T> weight[D + 1], slope[D + 1];
         uniform_weights<D, T>(place.t, place.beyond, grid.per_unit, weight, slope);
         store(cells, __builtin_convertvector(place.cell, typename Whole<T>::type));
@@ -72,16 +76,14 @@ void maps_back_walk(const Grid<T> &grid, const Maps &m, const T *x, const T *fro
 template <int D, class T> void maps(const Shape &s, const Maps &m, const T *x, T *out, int threads) {
     const Grid<T> grid(s);
     const auto walk = m.map == 1 ? maps_walk<1, D, T> : maps_walk<0, D, T>;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t row = 0; row < m.N * m.C; ++row) walk(s, grid, m, x + row * m.P, out + m.begin(row));
+    each_row(m, threads, [&](int64_t at, int64_t map) { walk(s, grid, m, x + at, out + map); });
 }
 
 template <int D, class T>
 void maps_back(const Shape &s, const Maps &m, const T *x, const T *dout, T *dx, int threads) {
     const Grid<T> grid(s);
     const auto walk = m.map == 1 ? maps_back_walk<1, D, T> : maps_back_walk<0, D, T>;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t row = 0; row < m.N * m.C; ++row) walk(grid, m, x + row * m.P, dout + m.begin(row), dx + row * m.P);
+    each_row(m, threads, [&](int64_t at, int64_t map) { walk(grid, m, x + at, dout + map, dx + at); });
 }
 
 } // namespace

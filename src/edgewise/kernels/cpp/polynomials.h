@@ -12,13 +12,12 @@ template <class T> struct Polynomials {
     T middle, per_unit;
 };
 
-// tanh u at the next `count` numbers of x; the rest are zeros.
-template <class T> V<T> squashed(const Polynomials<T> &f, const T *x, int64_t count) {
-    T few[Vector<T>::size] = {};
-    std::memcpy(few, x, count * sizeof(T));
-    const V<T> u = (load<V<T>>(few) - f.middle) * f.per_unit;
-    const V<T> t = T(2) / (T(1) + exponential(T(-2) * u)) - T(1);
-    return u == u ? t : u; // the exponential of what is no number is one
+// t = tanh u and dt / du at the next `count` numbers of x.
+template <class T> void squash(const Polynomials<T> &f, const T *x, int64_t count, V<T> &t, V<T> &slope) {
+    const V<T> u = (load_few(x, count) - f.middle) * f.per_unit;
+    activate<T>(TANH, u, t, slope);
+    t = u == u ? t : u; // the exponential of what is no number is one
+    slope = u == u ? slope : u;
 }
 
 // T_{n+1} = 2 t T_n - T_{n-1}
@@ -27,7 +26,8 @@ void polynomial_walk(const Polynomials<T> &f, const Maps &m, const T *x, T *to) 
     constexpr int64_t VL = Vector<T>::size;
     for (int64_t p = 0; p < m.P; p += VL, to += VL * m.pixel) {
         const int64_t count = smaller(VL, m.P - p);
-        const V<T> t = squashed(f, x + p, count);
+        V<T> t, slope;
+        squash(f, x + p, count, t, slope);
         V<T> here = t - t + T(1), next = t;
         for (int64_t n = 0; n <= f.degree; ++n) {
             T lanes[VL];
@@ -46,7 +46,8 @@ void polynomial_back_walk(const Polynomials<T> &f, const Maps &m, const T *x, co
     constexpr int64_t VL = Vector<T>::size;
     for (int64_t p = 0; p < m.P; p += VL, from += VL * m.pixel) {
         const int64_t count = smaller(VL, m.P - p);
-        const V<T> t = squashed(f, x + p, count);
+        V<T> t, slope;
+        squash(f, x + p, count, t, slope);
         V<T> below = {}, here = t - t + T(1), sum = {};
         for (int64_t n = 1; n <= f.degree; ++n) {
             T lanes[VL] = {};
@@ -55,22 +56,19 @@ void polynomial_back_walk(const Polynomials<T> &f, const Maps &m, const T *x, co
             const V<T> after = T(2) * t * here - below;
             below = here, here = after;
         }
-        sum *= f.per_unit * (T(1) - t * t);
+        sum *= f.per_unit * slope;
         std::memcpy(dx + p, &sum, count * sizeof(T));
     }
 }
 
 template <class T>
 void polynomial_maps(const Polynomials<T> &f, const Maps &m, const T *x, T *out, int threads) {
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t row = 0; row < m.N * m.C; ++row) polynomial_walk(f, m, x + row * m.P, out + m.begin(row));
+    each_row(m, threads, [&](int64_t at, int64_t map) { polynomial_walk(f, m, x + at, out + map); });
 }
 
 template <class T>
 void polynomial_maps_back(const Polynomials<T> &f, const Maps &m, const T *x, const T *dout, T *dx, int threads) {
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t row = 0; row < m.N * m.C; ++row)
-        polynomial_back_walk(f, m, x + row * m.P, dout + m.begin(row), dx + row * m.P);
+    each_row(m, threads, [&](int64_t at, int64_t map) { polynomial_back_walk(f, m, x + at, dout + map, dx + at); });
 }
 
 } // namespace

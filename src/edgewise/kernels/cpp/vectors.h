@@ -28,6 +28,13 @@ template <class To, class T> inline To load(const T *p) {
 }
 template <class From, class T> inline void store(T *p, From v) { std::memcpy(p, &v, sizeof v); }
 
+// The first `count` numbers at p; the rest are zeros.
+template <class T> inline V<T> load_few(const T *p, int64_t count) {
+    T few[Vector<T>::size] = {};
+    std::memcpy(few, p, count * sizeof(T));
+    return load<V<T>>(few);
+}
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t rounds(int64_t n, int64_t by) { return (n + by - 1) / by; }
