@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from edgewise.core import InputError
+from edgewise.core import InputError, keep_freed_memory
 from edgewise.studies.kinds.study import AbstractStudy, check_device
 from edgewise.studies.running.attempt import Event, OnEvent, Work, attempt, fail, start_event
 from edgewise.studies.running.trial import Trial
@@ -170,6 +170,7 @@ def _serve(connection: Connection, work: Work, threads: int) -> None:
     # Ctrl-C goes to all processes of a terminal; the driver ends its workers and says so once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             trial = connection.recv()

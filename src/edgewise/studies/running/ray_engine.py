@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from edgewise.core import InputError, RunError, require, write_atomically
+from edgewise.core import keep_freed_memory, InputError, RunError, require, write_atomically
 from edgewise.studies.kinds.study import AbstractStudy
 from edgewise.studies.running.attempt import Event, OnEvent, Work, attempt, fail, start_event
 from edgewise.studies.running.trial import Trial
@@ -265,6 +265,7 @@ def _try(
 ) -> tuple[Event, dict[str, bytes]]:
     """The task, on its node: the trial's last event, and its files where they must be sent."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     work = replace(work, dataset=_fetched(data[0]))
     if _sees(work.root, token):
         return attempt(trial, work, lambda event: None), {}
