@@ -1,7 +1,8 @@
 """Builds the native kernel where there is a C++ compiler; Edgewise installs without one, too.
 
 The library is plain C to its callers: it knows neither Python nor torch, so one build serves them
-all. Its OpenMP is left open when it is linked, and found in torch when it is loaded.
+all. Its OpenMP is left open when it is linked, and found in torch when it is loaded. For x86 there
+are two, for processors with AVX2 and with AVX-512.
 """
 
 import os
@@ -10,12 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path("src/edgewise/kernels/spline.cpp")
 LIBRARY = SOURCE.with_name("spline_native.so")
+WIDE_LIBRARY = SOURCE.with_name("spline_native_avx512.so")
 FLAGS = "-std=c++17 -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fPIC -fopenmp -w"
 
 
@@ -25,42 +28,63 @@ class NativeKernel(BuildHookInterface):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version, build_data):
-        root = Path(self.root)
-        if self.target_name != "wheel" or not compile_kernel(
-            root / SOURCE, root / LIBRARY, self.app.display_warning
-        ):
+        if self.target_name != "wheel":
             return
-        build_data["artifacts"].append(f"/{LIBRARY.as_posix()}")
+        made = compile_kernel(Path(self.root), self.app.display_warning)
+        if not made:
+            return
+        build_data["artifacts"] += [f"/{library.as_posix()}" for library in made]
         build_data["pure_python"] = False
         tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{tag}"
 
 
-def compile_kernel(source: Path, library: Path, warn=print) -> bool:
-    """Compiles and links; False, with a word why, where that can't be done."""
+def compile_kernel(root: Path, warn=print) -> list[Path]:
+    """Compiles and links, and says with a word why what could not be built was not."""
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
     if compiler is None or platform.system() != "Linux":
         warn("edgewise: no C++ compiler for the native kernel; layers run on plain PyTorch")
-        return False
-    machine = ["-march=x86-64-v3"] if platform.machine() in ("x86_64", "AMD64") else []
+        return []
+    machines = {LIBRARY: []}
+    if platform.machine() in ("x86_64", "AMD64"):
+        wide = ["-march=x86-64-v4", "-mtune=icelake-server"]
+        machines = {LIBRARY: ["-march=x86-64-v3"], WIDE_LIBRARY: wide}
+
+    def compiled(library: Path) -> str:
+        return compile_library(shlex.split(compiler), machines[library], root / library, root)
+
+    with ThreadPoolExecutor() as both:
+        said = dict(zip(machines, both.map(compiled, machines), strict=True))
+    if said[LIBRARY]:
+        warn(
+            "edgewise: the native kernel could not be built; layers run on plain PyTorch: "
+            + said[LIBRARY]
+        )
+        (root / WIDE_LIBRARY).unlink(missing_ok=True)
+        return []
+    if said.get(WIDE_LIBRARY):
+        warn(f"edgewise: the native kernel was built without AVX-512: {said[WIDE_LIBRARY]}")
+    return [library for library in machines if not said[library]]
+
+
+def compile_library(compiler: list[str], machine: list[str], library: Path, root: Path) -> str:
+    """Compiles and links one library; what went wrong, or nothing."""
     made = library.with_suffix(".o")
     open_ended = ["-nodefaultlibs", "-lstdc++", "-lm", "-lc"]  # and no OpenMP of its own
     steps = [
-        [*shlex.split(compiler), *FLAGS.split(), *machine, "-c", str(source), "-o", str(made)],
-        [*shlex.split(compiler), "-shared", str(made), "-o", str(library), *open_ended],
+        [*compiler, *FLAGS.split(), *machine, "-c", str(root / SOURCE), "-o", str(made)],
+        [*compiler, "-shared", str(made), "-o", str(library), *open_ended],
     ]
     try:
         for step in steps:
             subprocess.run(step, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        warn(f"edgewise: the native kernel could not be built; layers run on plain PyTorch: {said}")
         library.unlink(missing_ok=True)
-        return False
+        return getattr(error, "stderr", None) or str(error)
     finally:
         made.unlink(missing_ok=True)
-    return True
+    return ""
 
 
 if __name__ == "__main__":
-    compile_kernel(SOURCE, LIBRARY)
+    compile_kernel(Path())

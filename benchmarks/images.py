@@ -10,7 +10,7 @@ The table says for each network the mean and range over seeds, and is written be
 import argparse
 from pathlib import Path
 
-from edgewise.core import read_json, write_atomically
+from edgewise.core import keep_freed_memory, read_json, write_atomically
 from edgewise.jobs.images.job import make_image_job
 from edgewise.jobs.images.run import train_images
 
@@ -36,6 +36,7 @@ def main():
     parser.add_argument("--only", default=",".join(NETWORKS))
     parser.add_argument("--datasets", default="mnist,fashion_mnist")
     chosen = parser.parse_args()
+    keep_freed_memory()
     datasets, names = chosen.datasets.split(","), chosen.only.split(",")
     for seed in range(chosen.seeds):
         for dataset in datasets:

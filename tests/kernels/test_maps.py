@@ -20,6 +20,8 @@ from edgewise.kernels import native, use
 from edgewise.kernels.maps import map_maker
 from edgewise.kernels.spline import derivative
 
+pytestmark = pytest.mark.usefixtures("each_library")
+
 WAYS = [pytest.param("native", marks=needs_native), "plain"]
 
 

@@ -19,7 +19,7 @@ from edgewise.core import InputError
 from edgewise.kernels import Spline, native
 from edgewise.kernels.operator import _backward, _forward, spline_linear
 
-pytestmark = needs_native
+pytestmark = [needs_native, pytest.mark.usefixtures("each_library")]
 
 KINDS = ["equal", "shared", "own"]
 

@@ -12,7 +12,7 @@ from edgewise.kernels import basis_linear, chosen, use
 from edgewise.kernels.maps import map_maker
 from edgewise.layers import KANConv2d, KANLinear
 
-pytestmark = needs_native
+pytestmark = [needs_native, pytest.mark.usefixtures("each_library")]
 
 BASES = [
     Chebyshev(3, constant=False),

@@ -10,11 +10,19 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from edgewise.cli.run_flags import names_in
-from edgewise.core import InputError
+from edgewise.core import InputError, keep_freed_memory
 from edgewise.studies.costs.encoder_costs import encoder_costs
 from edgewise.studies.costs.layer_costs import layer_costs, path_of
 
 app = App(name="bench")
+
+KeepMemory = Annotated[
+    bool,
+    Parameter(
+        help="Keep freed memory, as the commands that train do (Linux); without it, as a script.",
+        negative=(),
+    ),
+]
 
 
 @app.command
@@ -24,16 +32,18 @@ def encoders(
     mean_length: Annotated[int, Parameter(help="Events in a stream.")] = 68,
     rounds: Annotated[int, Parameter(help="How often each step is timed.")] = 9,
     threads: Annotated[int, Parameter(help="Threads of torch.")] = 1,
+    keep_memory: KeepMemory = False,
 ) -> int:
     """Times a training step of an LSTM classifier with each time encoder, in turns."""
     torch.set_num_threads(threads)
+    kept = _kept(keep_memory)
     costs = encoder_costs(batch=batch, mean_length=mean_length, rounds=rounds)
     table = Table(
         "encoder",
         *(("parameters", "step, ms", "encoding alone, ms", "step / learned table")),
         title=f"Training step, batch {batch}, mean length {mean_length}, LSTM 128, "
         f"median of {rounds}\n{machine()}, "
-        f"torch {torch.__version__}, {threads} thread(s)",
+        f"torch {torch.__version__}, {threads} thread(s){kept}",
     )
     for c in costs:
         row = (f"{c.parameters:,}", f"{1e3 * c.step:.0f}", f"{1e3 * c.encode:.1f}")
@@ -52,9 +62,11 @@ def layers(
     rounds: Annotated[int, Parameter(help="How often each step is timed.")] = 15,
     only: Annotated[str, Parameter(help="Networks beside ours, with commas; empty is all.")] = "",
     threads: Annotated[int, Parameter(help="Threads of torch.")] = 1,
+    keep_memory: KeepMemory = False,
 ) -> int:
     """Times training steps of KAN layers, ours and of peers that can be imported, in turns."""
     torch.set_num_threads(threads)
+    kept = _kept(keep_memory)
     try:
         sizes = [int(part) for part in widths.split(",")]
     except ValueError as error:
@@ -74,7 +86,7 @@ def layers(
         *("parameters", "forward, ms", "step, ms", "/ ours", "with Adam, ms", "/ ours"),
         *("peak, MB", "saved, MB", "share of roofline"),
         title=f"{sizes}, batch {batch}, G = {grid_size}, float32, median of {rounds}\n"
-        f"{machine()}, torch {torch.__version__}, {threads} thread(s)\n"
+        f"{machine()}, torch {torch.__version__}, {threads} thread(s){kept}\n"
         f"first layer: {path_of(sizes, batch, grid_size)}",
     )
     for c in costs:
@@ -84,6 +96,11 @@ def layers(
         table.add_row(c.name, f"{c.parameters:,}", *times, *memory, f"{c.roofline:.2f}")
     _console().print(table)
     return 0
+
+
+def _kept(keep_memory: bool) -> str:
+    """Keeps freed memory where that is asked for, and what the table's title says of it."""
+    return ", freed memory kept" if keep_memory and keep_freed_memory() else ""
 
 
 def machine() -> str:

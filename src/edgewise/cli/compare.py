@@ -10,6 +10,7 @@ from rich.console import Console
 from edgewise.cli.configuration import ConfigFile, Folder, read_values, study_flags
 from edgewise.cli.report import show_report
 from edgewise.cli.run_flags import Run, RunFlags
+from edgewise.core import keep_freed_memory
 from edgewise.studies import AbstractStudy, Variant, make_study, run_study
 from edgewise.studies.running.progress import StudyProgress
 
@@ -35,6 +36,7 @@ def train_and_report(
 ) -> int:
     """Runs the study with progress bars, then reports; 1 if no trial succeeded."""
     engine, loggers = run.make_engine(), run.logger_names()
+    keep_freed_memory()
     with StudyProgress(Console(stderr=True)) as bars:
         run_study(study, out, variants=variants, engine=engine, loggers=loggers, on_event=bars)
     return show_report(out, study.analyses)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 from edgewise.cli.flags import flags_of
-from edgewise.core import read_json
+from edgewise.core import keep_freed_memory, read_json
 from edgewise.jobs.landscape.job import LandscapeJob
 from edgewise.jobs.landscape.report import headline
 from edgewise.jobs.landscape.run import run_landscape
@@ -34,6 +34,7 @@ def landscape(
     **values: Any,
 ) -> int:
     """Curvature, spectrum and path of the loss around a saved model, with a report."""
+    keep_freed_memory()
     with _Bars(Console(stderr=True)) as bars:
         report = run_landscape(model, out, LandscapeJob(**values), start, bars)
     console = Console()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from edgewise import __version__
-from edgewise.core import EdgewiseError, InputError, MissingExtraError, keep_freed_memory
+from edgewise.core import EdgewiseError, InputError, MissingExtraError
 
 app = App(
     name="edgewise",
@@ -62,7 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that has no dash gets a question mark, not a traceback.
         stream.reconfigure(errors="replace")
-    keep_freed_memory()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

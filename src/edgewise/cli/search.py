@@ -11,7 +11,7 @@ from rich.table import Table
 from edgewise.cli.compare import train_and_report
 from edgewise.cli.configuration import Folder, read_values
 from edgewise.cli.run_flags import Run, RunFlags
-from edgewise.core import require, write_json
+from edgewise.core import keep_freed_memory, require, write_json
 from edgewise.drawing import save_png
 from edgewise.studies import make_study
 from edgewise.studies.running.progress import StudyProgress
@@ -44,6 +44,7 @@ def search_and_test(
     values: dict[str, Any] = read_values(config, {})
     space = make_space(values, str(config))
     run.make_engine()
+    keep_freed_memory()
     with StudyProgress(Console(stderr=True)) as bars:
         tried = search(space, out, trials, seed=seed, on_event=bars)
     chosen = best(tried)

@@ -10,7 +10,7 @@ from rich.console import Console
 from edgewise.cli.devices import check_devices, end_with_parent, train_on
 from edgewise.cli.flags import flags_of
 from edgewise.cli.run_flags import names_in
-from edgewise.core import InputError, read_json
+from edgewise.core import InputError, keep_freed_memory, read_json
 from edgewise.jobs.images.job import ImageJob, make_image_job
 from edgewise.jobs.images.run import train_images
 from edgewise.train import ProgressBar, Step, check_loggers, is_first, joined, make_loggers
@@ -47,6 +47,7 @@ def train(
 
 def _train(job: ImageJob, loggers: list[str]) -> int:
     """Trains here; where several processes do, the first one speaks."""
+    keep_freed_memory()
     console = Console(quiet=not is_first())
     bar = ProgressBar(job.settings().epochs, Console(stderr=True, quiet=not is_first()))
     path = Path(job.save_path)

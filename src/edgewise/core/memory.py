@@ -4,10 +4,13 @@ import ctypes
 import os
 from collections.abc import Callable
 
-# Of glibc's malloc.h. The last block on the heap goes back to the system from this size on; so
-# much more than asked for is taken when the heap grows; so many blocks may be mappings of their own.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-SETTINGS = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**26}
+# The options of glibc's mallopt, by their numbers in malloc.h, and what they are set to.
+_MMAP_MAX, _TRIM_THRESHOLD, _TOP_PAD = -4, -1, -2
+_SETTINGS = {
+    _MMAP_MAX: 0,  # no block is a mapping of its own
+    _TRIM_THRESHOLD: 2**31 - 1,  # bytes free at the heap's end before they are given back
+    _TOP_PAD: 2**26,  # bytes taken beyond what is asked for when the heap grows
+}
 
 
 def keep_freed_memory() -> bool:
@@ -15,8 +18,8 @@ def keep_freed_memory() -> bool:
 
     glibc takes each large block as a mapping of its own and gives it back when it is freed, so that
     a training step on a CPU, which frees what it allocates, pays for every page of it anew: up to
-    half of its time. The numbers stay the same. The command ``edgewise`` and the workers of
-    a study call this; in a script or a notebook it is yours to call, once, before training.
+    half of its time. The numbers stay the same. The commands that train and the workers of a study
+    call this; in a script or a notebook it is yours to call, once, before training.
 
     Whoever sets ``MALLOC_*`` or ``glibc.malloc`` tunables in the environment is left with them.
 
@@ -25,8 +28,7 @@ def keep_freed_memory() -> bool:
         how memory is handled.
 
     Example:
-        >>> keep_freed_memory() in (True, False)
-        True
+        >>> kept = keep_freed_memory()  # and then train
 
     """
     chosen = any(name.startswith("MALLOC_") for name in os.environ)
@@ -34,7 +36,8 @@ def keep_freed_memory() -> bool:
     mallopt = _of_c_library("mallopt")
     if chosen or mallopt is None:
         return False
-    return all([mallopt(option, value) == 1 for option, value in SETTINGS.items()])
+    done = [mallopt(option, value) == 1 for option, value in _SETTINGS.items()]
+    return all(done)
 
 
 def give_back_memory() -> bool:

@@ -3,7 +3,6 @@
 import ctypes
 import itertools
 import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,21 +19,27 @@ DEGREES = range(1, 6)
 BASES = (None, "silu", "tanh", "identity")
 """The base activations that the kernel knows, by their number in it."""
 
-LIBRARY = Path(__file__).with_name(f"spline_native{'.dll' if sys.platform == 'win32' else '.so'}")
+LIBRARY = Path(__file__).with_name("spline_native.so")
+WIDE_LIBRARY = LIBRARY.with_name("spline_native_avx512.so")
+"""The same for processors with AVX-512, where the compiler could make it."""
 
 
-def _open() -> ctypes.CDLL | str:
-    """The library, or why there is none."""
-    if not LIBRARY.is_file():
-        return "the native kernel was not built: no C++ compiler when Edgewise was installed"
-    if (
-        platform.machine() in ("x86_64", "AMD64")
-        and torch.backends.cpu.get_cpu_capability() == "DEFAULT"
-    ):
+def _choose() -> ctypes.CDLL | str:
+    """The library for this processor, or why there is none."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if platform.machine() in ("x86_64", "AMD64") and capability == "DEFAULT":
         return "the native kernel needs a processor with AVX2"
+    wide = capability == "AVX512" and WIDE_LIBRARY.is_file()
+    return open_library(WIDE_LIBRARY if wide else LIBRARY)
+
+
+def open_library(path: Path) -> ctypes.CDLL | str:
+    """The library in a file, or why it can't be used."""
+    if not path.is_file():
+        return "the native kernel was not built: no C++ compiler when Edgewise was installed"
     try:
         # Its OpenMP is the one that torch has loaded: two of them would fight for the cores.
-        library = ctypes.CDLL(str(LIBRARY))
+        library = ctypes.CDLL(str(path))
     except OSError as error:
         return f"the native kernel can't be loaded: {error}"
     try:
@@ -61,7 +66,7 @@ _CALLS = {
 }
 
 
-_LIBRARY = _open()
+_LIBRARY = _choose()
 """Found when the file is imported, so that torch.compile can look at it."""
 
 

@@ -32,8 +32,8 @@ void inputs_walk(const Panel<T> &panel, const Group<D, BASE, T> &group, int64_t 
             V<T> total[2] = {}; // two, as an addition waits for the one before
             for (int v = 0; v < NV; ++v) {
                 V<T> slope = load<V<T>>(c + v * VL) * dw[0];
-                for (int j = 1; j <= D; ++j) slope += load<V<T>>(c + j * cell_apart + v * VL) * dw[j * GROUP];
-                if (BASE) slope += load<V<T>>(base + v * VL) * dw[(D + 1) * GROUP];
+                for (int j = 1; j <= D; ++j) slope += load<V<T>>(c + j * cell_apart + v * VL) * dw[j * LANES<T>];
+                if (BASE) slope += load<V<T>>(base + v * VL) * dw[(D + 1) * LANES<T>];
                 total[v % 2] += slope * g[v];
             }
             sum[i] = total[0] + total[1];

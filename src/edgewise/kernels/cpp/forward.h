@@ -23,10 +23,10 @@ void forward_walk(const Panel<T> &panel, const Group<D, BASE, T> &group, int64_t
                 const T *w = group.weight(n + r) + i;
                 const T *c = panel.C + i * panel.input_apart + group.cell(n + r)[i] * cell_apart;
                 for (int j = 0; j <= D; ++j, c += cell_apart)
-                    for (int v = 0; v < NV; ++v) sum[r][v] += load<V<T>>(c + v * VL) * w[j * GROUP];
+                    for (int v = 0; v < NV; ++v) sum[r][v] += load<V<T>>(c + v * VL) * w[j * LANES<T>];
                 if (!BASE) continue;
                 c = panel.W + i * panel.base_apart;
-                for (int v = 0; v < NV; ++v) sum[r][v] += load<V<T>>(c + v * VL) * w[(D + 1) * GROUP];
+                for (int v = 0; v < NV; ++v) sum[r][v] += load<V<T>>(c + v * VL) * w[(D + 1) * LANES<T>];
             }
         for (int r = 0; r < AT_ONCE; ++r)
             for (int v = 0; v < NV; ++v) store(y + (r * NV + v) * VL, sum[r][v]);

@@ -1,5 +1,5 @@
 // The functions of one edge: where x lies, the D + 1 B-splines that are not zero there, and the
-// base activation; eight inputs side by side on equal cells, one by one on uneven knots.
+// base activation; a vector of inputs at once on equal cells, one by one on uneven knots.
 
 #pragma once
 
@@ -71,7 +71,7 @@ inline void uniform_weights(V<T> t, V<T> beyond, T per_unit, V<T> *w, V<T> *dw) 
 }
 
 // The same on uneven knots tau [G + 1 + 2 D] of one input, whose cell begins at tau[D + cell]
-// (de Boor 1978, ch. X); w and dw lie GROUP apart.
+// (de Boor 1978, ch. X); w and dw lie LANES apart.
 template <int D, class T>
 void uneven_weights(const Shape &s, const double *tau, int32_t cell, double x, T *w, T *dw) {
     const double low = tau[D], high = tau[D + s.G];
@@ -92,8 +92,8 @@ void uneven_weights(const Shape &s, const double *tau, int32_t cell, double x, T
         for (int j = 0; j <= d; ++j) v[j] = next[j];
     }
     for (int j = 0; j <= D; ++j) {
-        w[j * GROUP] = T(v[j] + (x - inside) * slope[j]);
-        if (dw) dw[j * GROUP] = T(slope[j]);
+        w[j * LANES<T>] = T(v[j] + (x - inside) * slope[j]);
+        if (dw) dw[j * LANES<T>] = T(slope[j]);
     }
 }
 

@@ -8,18 +8,19 @@ namespace {
 
 constexpr int64_t RECORD = 8; // numbers: up to seven weights, and the row
 
-// The records of one row: of weights [M, GROUP] the columns, and the row's number, bit for bit.
+// The records of one row: of weights [M, GROUP], LANES apart, the columns, and the row's number, bit for bit.
 template <int M> inline void write(const float *weights, int32_t row, float *const *to) {
-    V<float> r[RECORD] = {};
-    for (int j = 0; j < M; ++j) r[j] = load<V<float>>(weights + j * GROUP);
-    const Whole<float>::type rows = Whole<float>::type{} + row;
-    r[RECORD - 1] = load<V<float>>(reinterpret_cast<const float *>(&rows));
+    Short<float> r[RECORD] = {};
+    for (int j = 0; j < M; ++j) r[j] = load<Short<float>>(weights + j * LANES<float>);
+    float bits;
+    std::memcpy(&bits, &row, sizeof bits);
+    for (int i = 0; i < GROUP; ++i) r[RECORD - 1][i] = bits;
     transpose(r);
     for (int i = 0; i < GROUP; ++i) store(to[i], r[i]);
 }
 template <int M> inline void write(const double *weights, int32_t row, double *const *to) {
     for (int i = 0; i < GROUP; ++i) {
-        for (int j = 0; j < M; ++j) to[i][j] = weights[j * GROUP + i];
+        for (int j = 0; j < M; ++j) to[i][j] = weights[j * LANES<double> + i];
         std::memcpy(to[i] + RECORD - 1, &row, sizeof row);
     }
 }

@@ -22,11 +22,15 @@ enum Base { NONE = 0, SILU = 1, TANH = 2, IDENTITY = 3 };
 
 constexpr int64_t GROUP = 8; // inputs side by side, and those of a panel
 
+// Rows side by side, where a vector holds more than the inputs of one.
+template <class T> constexpr int64_t ROWS = Vector<T>::size > GROUP ? Vector<T>::size / GROUP : 1;
+template <class T> constexpr int64_t LANES = ROWS<T> * GROUP;
+
 // Outputs of a tile of y, whose sums fill half the registers, and of a strip of dy, where the D + 1
 // rows of sums of dC do so.
 constexpr int WIDEST = 8;
 template <class T> constexpr int64_t TILE = WIDEST * Vector<T>::size;
-constexpr int NARROW = 2;
+constexpr int NARROW = VECTOR_BYTES == 64 ? 4 : 2; // AVX-512 has twice as many registers
 template <class T> constexpr int64_t STRIP = NARROW * Vector<T>::size;
 
 // Rows of a block, so that a panel is worth its packing; and those of dC, so that a cell holds

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from edgewise.core import keep_freed_memory, InputError, RunError, require, write_atomically
+from edgewise.core import InputError, RunError, keep_freed_memory, require, write_atomically
 from edgewise.studies.kinds.study import AbstractStudy
 from edgewise.studies.running.attempt import Event, OnEvent, Work, attempt, fail, start_event
 from edgewise.studies.running.trial import Trial
