@@ -43,24 +43,24 @@ void inputs_walk(const Panel<T> &panel, const Group<D, BASE, T> &group, int64_t 
     }
 }
 
-// A strip of one row of dC, written or added to.
-template <class T> inline void give(T *to, int64_t width, const V<T> *from, bool first) {
-    if (width == STRIP<T>) {
-        for (int v = 0; v < NARROW; ++v, to += Vector<T>::size)
-            store(to, first ? from[v] : load<V<T>>(to) + from[v]);
+// NV vectors of one row of dC, written or added to.
+template <int NV, class T> inline void give(T *to, int64_t width, const V<T> *from, bool first) {
+    constexpr int64_t VL = Vector<T>::size;
+    if (width == NV * VL) {
+        for (int v = 0; v < NV; ++v, to += VL) store(to, first ? from[v] : load<V<T>>(to) + from[v]);
         return;
     }
-    T edge[STRIP<T>];
-    for (int v = 0; v < NARROW; ++v) store(edge + v * Vector<T>::size, from[v]);
+    T edge[NV * VL];
+    for (int v = 0; v < NV; ++v) store(edge + v * VL, from[v]);
     for (int64_t o = 0; o < width; ++o) to[o] = first ? edge[o] : to[o] + edge[o];
 }
 
 // dC[k, i, o] += sum_n w dy over a block's rows, for one input, whose row of C begins `at`; the D + 1
 // sums stay in registers, and move up by one function from cell to cell.
-template <int D, bool BASE, class T>
+template <int NV, int D, bool BASE, class T>
 void coefficients_walk(const Shape &s, const Order<D, BASE, T> &order, int64_t i, int64_t at, int64_t width,
                        const T *dy, bool first, T *dC, T *dW) {
-    constexpr int M = D + 1 + BASE, NV = NARROW;
+    constexpr int M = D + 1 + BASE;
     V<T> sum[M][NV] = {};
     const T *w = order.begin(i, 0);
     for (int64_t cell = 0; cell < s.G; ++cell) {
@@ -71,13 +71,13 @@ void coefficients_walk(const Shape &s, const Order<D, BASE, T> &order, int64_t i
             for (int j = 0; j < M; ++j)
                 for (int v = 0; v < NV; ++v) sum[j][v] += part[v] * w[j];
         }
-        give(dC + cell * s.I * s.O + at, width, sum[0], first);
+        give<NV>(dC + cell * s.I * s.O + at, width, sum[0], first);
         for (int j = 0; j < D; ++j)
             for (int v = 0; v < NV; ++v) sum[j][v] = sum[j + 1][v];
         for (int v = 0; v < NV; ++v) sum[D][v] = V<T>{};
     }
-    for (int j = 0; j < D; ++j) give(dC + (s.G + j) * s.I * s.O + at, width, sum[j], first);
-    if (BASE) give(dW + at, width, sum[M - 1], first);
+    for (int j = 0; j < D; ++j) give<NV>(dC + (s.G + j) * s.I * s.O + at, width, sum[j], first);
+    if (BASE) give<NV>(dW + at, width, sum[M - 1], first);
 }
 
 // A block of rows: n0 and their number, and all of dy in strips.
@@ -99,9 +99,12 @@ void coefficients_block(const Shape &s, const Block<T> &block, const Weights<D, 
         orders[(i - i0) / GROUP].sort(weights.group(i - i0), s.G, block.rows, smaller(GROUP, end - i));
     for (int64_t o0 = 0; o0 < s.O; o0 += STRIP<T>) {
         const T *strip = block.strips + o0 / STRIP<T> * block.strip();
+        const int64_t width = smaller(STRIP<T>, s.O - o0);
+        // Few outputs need no more than a vector.
+        const auto walk =
+            width > Vector<T>::size ? coefficients_walk<NARROW, D, BASE, T> : coefficients_walk<1, D, BASE, T>;
         for (int64_t i = i0; i < end; ++i)
-            coefficients_walk(s, orders[(i - i0) / GROUP], (i - i0) % GROUP, i * s.O + o0,
-                              smaller(STRIP<T>, s.O - o0), strip, block.n0 == 0, dC, dW);
+            walk(s, orders[(i - i0) / GROUP], (i - i0) % GROUP, i * s.O + o0, width, strip, block.n0 == 0, dC, dW);
     }
 }
 

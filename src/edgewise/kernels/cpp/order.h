@@ -39,25 +39,41 @@ template <int D, bool BASE, class T> class Order {
     T *records, unused[RECORD];
     int64_t cells, rows;
 
+    // Count: the number of inputs, which the compiler knows where the group is full.
+    template <class Count> void place(const Group<D, BASE, T> &group, Count inputs) {
+        int32_t *const begin = begins.data();
+        // Inputs in turns, for a count that was just written is slow to be read.
+        for (int64_t n = 0; n < rows; ++n)
+            for (int64_t i = 0; i < inputs; ++i) ++begin[i * cells + group.cell(n)[i] + 1];
+        next.resize(begins.size());
+        int32_t *const free = next.data(); // of each cell, where its next record goes
+        for (int64_t i = 0; i < inputs; ++i)
+            for (int64_t g = 0; g + 1 < cells; ++g) {
+                begin[i * cells + g + 1] += begin[i * cells + g];
+                free[i * cells + g] = int32_t((i * rows + begin[i * cells + g]) * RECORD);
+            }
+        for (int64_t n = 0; n < rows; ++n) {
+            T *to[GROUP];
+            for (int64_t i = 0; i < inputs; ++i) {
+                int32_t &at = free[i * cells + group.cell(n)[i]];
+                to[i] = records + at;
+                at += RECORD;
+            }
+            for (int64_t i = inputs; i < GROUP; ++i) to[i] = unused;
+            write<M>(group.weight(n), int32_t(n), to);
+        }
+    }
+
   public:
     void sort(const Group<D, BASE, T> &group, int64_t G, int64_t rows_, int64_t inputs) {
         cells = G + 1;
         rows = rows_;
         begins.assign(GROUP * cells, 0);
         records = room.of(GROUP * rows * RECORD);
-        // Inputs in turns, for a count that was just written is slow to be read.
-        for (int64_t n = 0; n < rows; ++n)
-            for (int64_t i = 0; i < inputs; ++i) ++begins[i * cells + group.cell(n)[i] + 1];
-        for (int64_t i = 0; i < inputs; ++i)
-            for (int64_t g = 0; g < G; ++g) begins[i * cells + g + 1] += begins[i * cells + g];
-        next = begins;
-        for (int64_t n = 0; n < rows; ++n) {
-            T *to[GROUP];
-            for (int64_t i = 0; i < inputs; ++i)
-                to[i] = records + (i * rows + next[i * cells + group.cell(n)[i]]++) * RECORD;
-            for (int64_t i = inputs; i < GROUP; ++i) to[i] = unused;
-            write<M>(group.weight(n), int32_t(n), to);
-        }
+        if (inputs == GROUP)
+            place(group, std::integral_constant<int64_t, GROUP>());
+        else
+            place(group, inputs);
     }
 
     // Of input i, where the records of cell g begin; those of its last cell end where cell G begins.
