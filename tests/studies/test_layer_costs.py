@@ -11,16 +11,16 @@ def test_every_network_is_timed_and_measured_beside_ours():
     costs = {c.name: c for c in layer_costs((20, 12, 3), batch=16, rounds=2)}
     assert list(costs)[:5] == [
         OURS,
-        "edgewise, plain path",
+        "edgewise (plain path)",
         "linear",
-        "MLP, equal parameters",
+        "MLP of equal parameters",
         "KernelActivation",
     ]
     assert costs[OURS].ratio == costs[OURS].train_ratio == 1
     for cost in costs.values():
         assert min(cost.forward, cost.step, cost.train, cost.roofline) > 0
         assert cost.peak > 0
-    sizes = [costs[n].parameters for n in (OURS, "MLP, equal parameters")]
+    sizes = [costs[n].parameters for n in (OURS, "MLP of equal parameters")]
     assert sizes[0] == 9 * (20 * 12 + 12 * 3)
     assert costs["KernelActivation"].parameters == 2 * (20 * 12 + 12 * 3) + 12 + 3
     assert 0.9 < sizes[1] / sizes[0] < 1.1

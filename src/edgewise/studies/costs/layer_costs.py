@@ -153,9 +153,9 @@ def _networks(widths: list[int], grid_size: int, degree: int) -> dict[str, tuple
         ours = KAN(widths, BSpline(grid_size, degree), bias=False)
         found = {
             OURS: (ours, "auto"),
-            "edgewise, plain path": (ours, "plain"),
+            "edgewise (plain path)": (ours, "plain"),
             "linear": (MLP(widths), "auto"),
-            "MLP, equal parameters": (_equal(widths, count_parameters(ours)), "auto"),
+            "MLP of equal parameters": (_equal(widths, count_parameters(ours)), "auto"),
             "KernelActivation": (_kernel_activations(widths), "auto"),
         }
         for name, make in _PEERS.items():
