@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -44,6 +46,13 @@ def test_only_some_are_timed():
     assert [c.name for c in costs] == [OURS, "linear"]
     with pytest.raises(InputError, match=r"^unknown network 'lineal': did you mean 'linear'\?"):
         layer_costs((5, 2), batch=3, rounds=1, only=("lineal",))
+
+
+def test_a_peer_that_is_asked_for_and_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficient_kan", None)
+    assert "efficient-kan" not in {c.name for c in layer_costs((5, 2), batch=3, rounds=1)}
+    with pytest.raises(InputError, match=r"^efficient-kan can't be imported here: "):
+        layer_costs((5, 2), batch=3, rounds=1, only=("efficient-kan",))
 
 
 def test_widths_that_make_no_sense_are_refused():

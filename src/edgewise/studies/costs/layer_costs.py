@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -20,6 +21,8 @@ from edgewise.models import KAN, MLP, count_parameters
 
 OURS = "edgewise"
 """The network that others are set against: ours, on the path that is chosen for it."""
+
+PLAIN = "edgewise (plain path)"
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def layer_costs(
         only: The peers and plain networks to be timed beside ours, by name; empty is all.
 
     Raises:
-        InputError: If one of `only` is not there.
+        InputError: If one of `only` is not known, or can't be imported.
 
     Example:
         >>> costs = layer_costs((3, 2), batch=4, rounds=1)
@@ -97,12 +100,7 @@ def layer_costs(
     x = torch.rand(batch, widths[0], generator=generator(0, "x")) * 1.8 - 0.9
     x.requires_grad_(input_gradient)
     down = torch.randn(batch, widths[-1], generator=generator(0, "dy"))
-    networks = _networks(list(widths), grid_size, degree)
-    for name in only:
-        if name not in networks:
-            raise InputError(f"unknown network {name!r}: {did_you_mean(name, list(networks))}")
-    if only:
-        networks = {name: networks[name] for name in networks if name in (OURS, *only)}
+    networks = _networks(list(widths), grid_size, degree, only)
     calls = {name: _Call(network, x, down, path) for name, (network, path) in networks.items()}
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
     rates = []
@@ -147,22 +145,32 @@ def path_of(widths: Sequence[int], batch: int, grid_size: int = 5, degree: int =
     return f"{path}: {reason}"
 
 
-def _networks(widths: list[int], grid_size: int, degree: int) -> dict[str, tuple[nn.Module, str]]:
-    """Name to network and the path that ours shall take."""
+def _networks(
+    widths: list[int], grid_size: int, degree: int, only: Sequence[str] = ()
+) -> dict[str, tuple[nn.Module, str]]:
+    """Name to network and the path that ours shall take; only some, or all that can be made."""
     with seeded(0, "init"):
         ours = KAN(widths, BSpline(grid_size, degree), bias=False)
-        found = {
-            OURS: (ours, "auto"),
-            "edgewise (plain path)": (ours, "plain"),
-            "linear": (MLP(widths), "auto"),
-            "MLP of equal parameters": (_equal(widths, count_parameters(ours)), "auto"),
-            "KernelActivation": (_kernel_activations(widths), "auto"),
-        }
-        for name, make in _PEERS.items():
-            try:
-                found[name] = (make(widths, grid_size, degree), "auto")
-            except ImportError:
-                continue
+    makers: dict[str, Callable[[], nn.Module]] = {
+        OURS: lambda: ours,
+        PLAIN: lambda: ours,
+        "linear": lambda: MLP(widths),
+        "MLP of equal parameters": lambda: _equal(widths, count_parameters(ours)),
+        "KernelActivation": lambda: _kernel_activations(widths),
+    } | {name: partial(make, widths, grid_size, degree) for name, make in _PEERS.items()}
+    for name in only:
+        if name not in makers:
+            raise InputError(f"unknown network {name!r}: {did_you_mean(name, list(makers))}")
+    found = {}
+    for name, make in makers.items():
+        if only and name not in (OURS, *only):
+            continue
+        try:
+            with seeded(0, "init"):
+                found[name] = (make(), "plain" if name == PLAIN else "auto")
+        except ImportError as error:
+            if name in only:
+                raise InputError(f"{name} can't be imported here: {error}") from error
     return found
 
 
