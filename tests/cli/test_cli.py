@@ -197,7 +197,18 @@ def test_a_command_outside_the_process_shows_no_traceback(tmp_path):
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_bench_table_says_whether_freed_memory_was_kept(capsys, monkeypatch, kept):
     monkeypatch.setattr(bench, "keep_freed_memory", lambda: kept)
-    few = ["bench", "layers", "--widths", "3,2", "--batch", "2", "--rounds", "1", "--only", "linear"]
+    few = [
+        "bench",
+        "layers",
+        "--widths",
+        "3,2",
+        "--batch",
+        "2",
+        "--rounds",
+        "1",
+        "--only",
+        "linear",
+    ]
     assert run(few) == 0
     assert "memory kept" not in capsys.readouterr().out
     assert run([*few, "--keep-memory"]) == 0
