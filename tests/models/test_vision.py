@@ -46,13 +46,14 @@ def test_pooling_stops_where_pixels_run_out():
 
 def test_how_channels_lie_in_training_changes_no_value():
     model = CNN((1, 8, 8), channels=(3, 5, 4)).double()
-    x = torch.randn(6, 1, 8, 8, dtype=torch.float64)
+    x = torch.randn(6, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     found = []
     for call in (model, lambda x: model.head(model.stages(x).mean((-2, -1)))):
         model.zero_grad()
+        x.grad = None
         y = call(x)
         y.square().sum().backward()
-        found.append([y.detach(), *(p.grad.clone() for p in model.parameters())])
+        found.append([y.detach(), x.grad, *(p.grad.clone() for p in model.parameters())])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
     assert all(p.is_contiguous() for p in model.parameters())
