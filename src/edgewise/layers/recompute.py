@@ -34,9 +34,9 @@ def recomputed(f: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
     Example:
         >>> x = torch.ones(3, requires_grad=True)
-        >>> recomputed(lambda x: x.exp().log().square().sum(), x).backward()
+        >>> recomputed(lambda x: x.square().square().sum(), x).backward()
         >>> x.grad
-        tensor([2., 2., 2.])
+        tensor([4., 4., 4.])
 
     """
     if not torch.is_grad_enabled() or must_be_plain(*tensors):
