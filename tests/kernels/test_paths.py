@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from slow_splines import needs_native
 
 from edgewise.bases import BSpline
 from edgewise.core import InputError
@@ -11,6 +12,7 @@ from edgewise.kernels import chosen, use
 from edgewise.kernels.spline import derivative
 from edgewise.layers import KANLinear
 
+PATHS = [pytest.param("native", marks=needs_native), "plain"]
 BASES = [None, "silu", "tanh", "identity"]
 SIZES = [(1, 1, 1), (63, 17, 10), (100, 3, 65), (5, 40, 16)]
 
@@ -60,7 +62,7 @@ def points(n, inputs, dtype=torch.float64):
 
 
 @pytest.mark.parametrize(("size", "base"), [*itertools.product(SIZES, BASES)])
-@pytest.mark.parametrize("path", ["native", "plain"])
+@pytest.mark.parametrize("path", PATHS)
 def test_values_and_gradients_are_the_truth(path, size, base):
     n, inputs, outputs = size
     for cells, degree in ((1, 1), (5, 3), (7, 2), (100, 3), (4, 5)):
@@ -68,14 +70,14 @@ def test_values_and_gradients_are_the_truth(path, size, base):
         check(layer, points(n, inputs), path, 1e-12, 1e-10)
 
 
-@pytest.mark.parametrize("path", ["native", "plain"])
+@pytest.mark.parametrize("path", PATHS)
 def test_in_float32_too(path):
     for cells in (5, 100):
         layer = make(17, 33, BSpline(cells), "silu", torch.float32)
         check(layer, points(200, 17, torch.float32), path, 1e-5, 1e-5)
 
 
-@pytest.mark.parametrize("path", ["native", "plain"])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("shared", [True, False])
 def test_cells_of_their_own(path, shared):
     breaks = torch.tensor([-1.0, -0.9, 0.0, 0.3, 1.0, 2.5], dtype=torch.float64)
@@ -86,6 +88,7 @@ def test_cells_of_their_own(path, shared):
         check(make(3, 5, basis, "silu"), points(50, 3), path, 1e-12, 1e-10)
 
 
+@needs_native
 def test_the_number_of_threads_changes_no_bit():
     layer = make(20, 70, BSpline(9), "silu", torch.float32)
     x = points(600, 20, torch.float32)
@@ -103,7 +106,7 @@ def test_the_number_of_threads_changes_no_bit():
         assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
-@pytest.mark.parametrize("path", ["native", "plain"])
+@pytest.mark.parametrize("path", PATHS)
 def test_derivatives_of_derivatives(path):
     layer = make(2, 3, BSpline(4), "silu")
     x = points(6, 2)
@@ -127,7 +130,7 @@ def test_under_transforms_and_in_a_compiled_graph_it_is_the_same_layer():
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("path", ["native", "plain"])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_number_that_is_not_finite_is_named(path):
     x = torch.zeros(4, 3)
     x[2, 1] = float("nan")
@@ -148,7 +151,7 @@ def test_a_path_that_can_not_serve_says_why():
     assert str(caught.value).startswith("unknown path 'nativ': did you mean 'native'?")
 
 
-@pytest.mark.parametrize("path", ["native", "plain"])
+@pytest.mark.parametrize("path", PATHS)
 def test_no_rows_are_no_trouble(path):
     layer = make(3, 2, BSpline(), "silu")
     x = torch.zeros(0, 3, dtype=torch.float64, requires_grad=True)
