@@ -145,7 +145,7 @@ class _Activation:
 
 def _widened(x: Tensor) -> Tensor:
     """Half precision as float32: the place of x on a grid has more digits than x."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype in native.DTYPES else x.float()
 
 
 def _check_finite(x: Tensor) -> None:

@@ -72,7 +72,7 @@ class KAN(nn.Module):
         first, *rest = self.layers
         x = first(x)
         for layer in rest:
-            x = layer(self.dropout(x))
+            x = layer(self.dropout(x) if self.dropout.p else x)
         return x
 
     def curves(self, x: Float[Tensor, "*batch I"]) -> list[Float[Tensor, "*batch O2 I2"]]:

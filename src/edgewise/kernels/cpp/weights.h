@@ -23,6 +23,7 @@ template <int D, bool BASE, class T> struct Group {
 
 template <int D, bool BASE, class T> class Weights {
     static constexpr int M = D + 1 + BASE;
+    static constexpr int64_t AHEAD = 16; // rows
     static constexpr int64_t VL = Vector<T>::size;
     Room<int32_t> cell_room;
     Room<T> w_room, dw_room;
@@ -79,6 +80,8 @@ template <int D, bool BASE, class T> class Weights {
             std::memset(to.w + n * M * GROUP, 0, M * LANES<T> * sizeof(T));
         }
         for (int64_t n = 0; n < rows; n += ROWS<T>, x += ROWS<T> * s.I, to.cells += LANES<T>, to.w += M * LANES<T>) {
+            // A row is a page further, which no processor fetches by itself.
+            for (int64_t r = 0; r < ROWS<T>; ++r) __builtin_prefetch(x + (AHEAD + r) * s.I);
             const int64_t here = smaller(ROWS<T>, rows - n);
             const bool full = inputs == GROUP && here == ROWS<T>;
             for (int64_t r = 0; !full && r < here; ++r)

@@ -24,6 +24,9 @@ OURS = "edgewise"
 
 PLAIN = "edgewise (plain path)"
 
+WARM = 3
+"""Training steps at the beginning of a turn: after them a step takes what it does in training."""
+
 
 @dataclass(frozen=True)
 class LayerCost:
@@ -72,8 +75,8 @@ def layer_costs(
 ) -> list[LayerCost]:
     """Times networks of the same widths, round by round, all in turns.
 
-    A network's turn begins with a step that is not timed, so that the caches hold what they hold
-    while it trains and not what another network left there.
+    A network's turn begins with three whole training steps that are not timed, so that the caches
+    hold what they hold while it trains and not what another network left there.
 
     Ours on its chosen path and on the plain one, a stack of linear layers, an MLP of as many
     parameters, a stack of `KernelActivation` layers (tanh), and efficient-kan, fast-kan,
@@ -107,8 +110,9 @@ def layer_costs(
     for turn in range(rounds + 1):
         rate = _gemm_rate()
         for name, call in calls.items():
-            call.step()
-            seconds = tuple(_seconds(part) for part in (call.forward, call.step, call.train))
+            for _ in range(WARM):
+                call.train()
+            seconds = tuple(_seconds(part) for part in (call.train, call.step, call.forward))
             if turn:
                 taken[name].append(seconds)
         rates.append(rate)
@@ -118,7 +122,7 @@ def layer_costs(
     rate = statistics.median(rates)
     costs = []
     for name, call in calls.items():
-        forward, step, train = medians[name]
+        train, step, forward = medians[name]
         work = _arithmetic(name, call, widths, batch, degree, input_gradient)
         costs.append(
             LayerCost(
@@ -128,7 +132,7 @@ def layer_costs(
                 step=step,
                 ratio=step / medians[OURS][1],
                 train=train,
-                train_ratio=train / medians[OURS][2],
+                train_ratio=train / medians[OURS][0],
                 peak=call.peak(),
                 saved=call.saved(),
                 roofline=work / rate / step,
