@@ -16,9 +16,9 @@ from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("src/edgewise/kernels/spline.cpp")
-LIBRARY = SOURCE.with_name("spline_native.so")
-WIDE_LIBRARY = SOURCE.with_name("spline_native_avx512.so")
+SOURCE = Path("src/edgewise/kernels/native_library.cpp")
+LIBRARY = SOURCE.with_name("native_library.so")
+WIDE_LIBRARY = SOURCE.with_name("native_library_avx512.so")
 FLAGS = "-std=c++17 -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fPIC -fopenmp -w"
 
 

@@ -7,6 +7,8 @@ from edgewise.core import InputError, generator, seeded
 from edgewise.layers.mamba import Mamba
 from edgewise.layers.scan import selective_scan_sequential
 
+pytestmark = pytest.mark.usefixtures("each_path")
+
 
 def make(dim=6, *, seed=0, dtype=torch.float64, **options):
     with seeded(seed, "mamba"):

@@ -4,6 +4,8 @@ import torch
 from edgewise.core import InputError, generator
 from edgewise.layers.scan import selective_scan, selective_scan_sequential
 
+pytestmark = pytest.mark.usefixtures("each_path")
+
 NAMES = ("x", "delta", "A", "B", "C", "state")
 
 

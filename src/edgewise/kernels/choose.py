@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from edgewise.core import InputError, did_you_mean
-from edgewise.kernels import native, spline_triton
+from edgewise.kernels import native, native_sequences, spline_triton
 from edgewise.kernels.activation import ACTIVATIONS
 from edgewise.kernels.expanded import Features, expanded, recomputed
 from edgewise.kernels.native_features import NativeFeatures
-from edgewise.kernels.operator import spline_linear
+from edgewise.kernels.operator import spline_linear, unwatched
 from edgewise.kernels.polynomials import Polynomials
 from edgewise.kernels.spline import ClosedForm, Spline, closed_form
+from edgewise.kernels.way import Natively, Tensors, Way
 
 PATHS = ("auto", "native", "triton", "plain")
 SWITCH = "EDGEWISE_KERNELS"
@@ -62,11 +63,7 @@ def chosen(x: Tensor, C: Tensor, functions: Spline | Polynomials | None) -> tupl
         InputError: If a path was asked for that can't serve them.
 
     """
-    if _forced not in PATHS:
-        raise InputError(
-            f"{SWITCH} names an unknown path {_forced!r}: {did_you_mean(_forced, PATHS)}"
-        )
-    if _forced == "plain":
+    if _switch() == "plain":
         return "plain", "it was asked for"
     reasons = []
     for name, why_not in _FAST.items():
@@ -133,6 +130,31 @@ def basis_linear(
     activation = _Activation(base, W.dtype)
     way = expanded if transformed or torch.compiler.is_compiling() else recomputed
     return y + way(activation, x, W.unsqueeze(0), functions_first=False)
+
+
+def apply(way: Way, *tensors: Tensor) -> Tensors:
+    """The values of an operation on sequences, by the way that serves these tensors here.
+
+    Raises:
+        InputError: If the native path was asked for and can't serve them.
+
+    """
+    if _switch() not in ("auto", "native") or _is_transformed() or not unwatched(*tensors):
+        return way.plain(*tensors)
+    why = native_sequences.why_not(*tensors)
+    if why is None:
+        return Natively.apply(way, *tensors)
+    if _forced == "native":
+        raise InputError(f"'native' can't be used: {why}; use 'auto'")
+    return way.plain(*tensors)
+
+
+def _switch() -> str:
+    if _forced not in PATHS:
+        raise InputError(
+            f"{SWITCH} names an unknown path {_forced!r}: {did_you_mean(_forced, PATHS)}"
+        )
+    return _forced
 
 
 class _Activation:

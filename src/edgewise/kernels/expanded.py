@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from edgewise.kernels.partials import partials
+
 Features = Callable[[Tensor, int], Tensor]
 """features(x, order): of x (n, I) the functions or their derivatives, (n, I, K) or (n, K, I).
 
@@ -70,12 +72,19 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         x, C, *state = ctx.saved_tensors
-        features = _as_it_was(ctx.features, ctx.names, state)
         needs = ctx.needs_input_grad[3:]
         # Those who differentiate again, or by many dy at once, need operations that torch knows.
         many = torch._C._functorch.is_legacy_batchedtensor(dy)  # no public name tells
-        way = _differentiable if many or torch.is_grad_enabled() else _by_chunks
-        return None, None, None, *way(features, [x, C, *state], needs, dy, ctx.functions_first)
+        if not many and not torch.is_grad_enabled():
+            features = _as_it_was(ctx.features, ctx.names, state)
+            found = _by_chunks(features, [x, C, *state], needs, dy, ctx.functions_first)
+            return None, None, None, *found
+
+        def f(x: Tensor, C: Tensor, *state: Tensor) -> tuple[Tensor]:
+            features = _as_it_was(ctx.features, ctx.names, state)
+            return (expanded(features, x, C, ctx.functions_first),)
+
+        return None, None, None, *partials(f, [x, C, *state], needs, [dy])
 
 
 def _as_it_was(features: Features, names: Sequence[str], state: Sequence[Tensor]) -> Features:
@@ -84,21 +93,6 @@ def _as_it_was(features: Features, names: Sequence[str], state: Sequence[Tensor]
         return features
     held = dict(zip(names, state, strict=True))
     return lambda x, order: functional_call(features, held, (x, order))
-
-
-def _differentiable(
-    features: Features,
-    inputs: Sequence[Tensor],
-    needs: Sequence[bool],
-    dy: Tensor,
-    functions_first: bool,
-) -> list[Tensor | None]:
-    """The gradients as a graph."""
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        y = expanded(features, inputs[0], inputs[1], functions_first)
-    found = iter(torch.autograd.grad(y, _wanted(inputs, needs), dy, create_graph=again))
-    return [next(found) if need else None for need in needs]
 
 
 def _by_chunks(

@@ -1,4 +1,4 @@
-"""The native CPU path: a C library of B-splines' functions that are not zero, and of maps."""
+"""The native CPU path: a C library, of B-splines first of all."""
 
 import ctypes
 import itertools
@@ -19,8 +19,8 @@ DEGREES = range(1, 6)
 BASES = (None, "silu", "tanh", "identity")
 """The base activations that the kernel knows, by their number in it."""
 
-LIBRARY = Path(__file__).with_name("spline_native.so")
-WIDE_LIBRARY = LIBRARY.with_name("spline_native_avx512.so")
+LIBRARY = Path(__file__).with_name("native_library.so")
+WIDE_LIBRARY = LIBRARY.with_name("native_library_avx512.so")
 """The same for processors with AVX-512, where the compiler could make it."""
 
 
@@ -63,6 +63,10 @@ _CALLS = {
     "spline_maps_back": [ctypes.c_void_p] * 3 + _WALK + _GRID + [ctypes.c_int],
     "polynomial_maps": [ctypes.c_void_p] * 2 + _WALK + _POLYNOMIALS + [ctypes.c_int],
     "polynomial_maps_back": [ctypes.c_void_p] * 3 + _WALK + _POLYNOMIALS + [ctypes.c_int],
+    "scan": [ctypes.c_void_p] * 8 + [ctypes.c_int64] * 5 + [ctypes.c_int],
+    "scan_back": [ctypes.c_void_p] * 14 + [ctypes.c_int64] * 5 + [ctypes.c_int],
+    "causal_convolution": [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 4 + [ctypes.c_int],
+    "causal_convolution_back": [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 4 + [ctypes.c_int],
 }
 
 
@@ -78,7 +82,17 @@ def why_not(x: Tensor, C: Tensor, functions: Spline | Polynomials) -> str | None
         return f"the native kernel is for float32 and float64, got {x.dtype} and {C.dtype}"
     if isinstance(functions, Spline) and functions.degree not in DEGREES:
         return f"the native kernel knows degrees 1 to 5, got {functions.degree}"
+    return why_no_library()
+
+
+def why_no_library() -> str | None:
+    """Why there is no library here; None where there is one."""
     return _LIBRARY if isinstance(_LIBRARY, str) else None
+
+
+def run(way: str, *tensors: Tensor, sizes: tuple[int, ...]) -> None:
+    """What the library calls so, on contiguous tensors of the first one's dtype."""
+    _function(way, tensors[0])(*map(_pointer, tensors), *sizes, torch.get_num_threads())
 
 
 def forward(

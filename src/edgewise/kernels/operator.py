@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from edgewise.kernels import native, spline_triton
 from edgewise.kernels.activation import ACTIVATIONS
+from edgewise.kernels.partials import partials
 from edgewise.kernels.spline import Spline, derivative
 
 
@@ -135,13 +136,11 @@ def _by_kernel(inputs, needs, dy, base, grid, knots):
 
 
 def _differentiable(inputs, needs, dy, base, grid, knots):
-    x, C, W = inputs
-    y = torch.einsum("nik,kio->no", derivative(_spline(C, *grid, knots), x), C)
-    if W is not None:
-        y = y + ACTIVATIONS[base](x, 0) @ W
-    wanted = [t for t, need in zip(inputs, needs, strict=True) if need]
-    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
-    return [next(found) if need else None for need in needs]
+    def f(x: Tensor, C: Tensor, W: Tensor | None) -> tuple[Tensor]:
+        y = torch.einsum("nik,kio->no", derivative(_spline(C, *grid, knots), x), C)
+        return (y if W is None else y + ACTIVATIONS[base](x, 0) @ W,)
+
+    return partials(f, inputs, needs, [dy])
 
 
 _forward.register_autograd(_way_back, setup_context=_keep)

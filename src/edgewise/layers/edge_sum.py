@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from edgewise.kernels.partials import partials
 from edgewise.layers.functions import FUNCTIONS
 from edgewise.layers.recompute import must_be_plain, recomputed
 
@@ -179,9 +180,8 @@ def _block_gradients(
 def _differentiable(function: str, g: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The gradients with a graph of their own, from the plain formula."""
     formula = FUNCTIONS.resolve(function)
-    # Views: the gradient for them, not for all that they were made of.
-    own = [t.view_as(t) for t in given]
-    y = _wide_plain(lambda z: formula(z, 0)[0], *own).to(g.dtype)
-    needed = [t for t in own if t.requires_grad]
-    found = iter(torch.autograd.grad(y, needed, g, create_graph=True))
-    return tuple(next(found) if t.requires_grad else None for t in own)
+
+    def f(*own: Tensor) -> tuple[Tensor]:
+        return (_wide_plain(lambda z: formula(z, 0)[0], *own).to(g.dtype),)
+
+    return tuple(partials(f, given, [t.requires_grad for t in given], [g]))

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from edgewise.core import InputError
+from edgewise.kernels import Way, apply, native_sequences
 from edgewise.layers.scan import selective_scan
 
 _LARGEST_DEFAULT_HEAD = 16
@@ -212,17 +213,11 @@ class Mamba(nn.Module):
         return self.out_proj(y), MambaState(window, memory)
 
     def _convolve(self, xBC: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-        """σ(Σ_i weight_i xBC_{k - width + 1 + i} + bias), and the window for the next step.
-
-        A sum of shifted slices: on a CPU it took half the time of ``conv1d``, which wants the
-        channels first.
-        """
+        """σ(Σ_i weight_i xBC_{k - width + 1 + i} + bias), and the window for the next step."""
         length = xBC.shape[1]
         xBC = torch.cat([window.to(xBC.dtype), xBC], dim=1)
-        total = self.conv_bias
-        for i in range(self.conv_width):
-            total = torch.addcmul(total, xBC[:, i : i + length], self.conv_weight[:, i])
-        return F.silu(total), xBC[:, length:]
+        (y,) = apply(_CONVOLUTION, xBC, self.conv_weight, self.conv_bias)
+        return y, xBC[:, length:]
 
     def _delta(self, r: Tensor, gap: Tensor | None, mask: Tensor | None) -> Tensor:
         """Δ = softplus(r + b_Δ + W_t gap), and 0 at padding, where time stands still."""
@@ -265,6 +260,24 @@ class Mamba(nn.Module):
                 f"gap has shape {tuple(gap.shape)}: beside x {tuple(x.shape)} it must be "
                 f"{(*x.shape[:2], self.gap_dim)}"
             )
+
+
+def _by_slices(xBC: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
+    """The convolution as a sum of shifted slices.
+
+    On a CPU it took half the time of ``conv1d``, which wants the channels first.
+    """
+    width = weight.shape[1]
+    length = xBC.shape[1] - width + 1
+    total = bias
+    for i in range(width):
+        total = torch.addcmul(total, xBC[:, i : i + length], weight[:, i])
+    return (F.silu(total),)
+
+
+_CONVOLUTION = Way(
+    native_sequences.causal_convolution, native_sequences.causal_convolution_back, _by_slices
+)
 
 
 def _check_sizes(least: int, **sizes: int) -> None:

@@ -1,4 +1,4 @@
-"""The selective state-space recurrence: a plain loop, and the same thing as matrix products.
+"""The selective state-space recurrence: a plain loop, the same as matrix products, and natively.
 
 Legend, in the letters of Dao & Gu (2024, "Transformers are SSMs", arXiv 2405.21060), where one
 scalar decay for each head makes the recurrence a masked matrix product ("SSD"):
@@ -16,6 +16,7 @@ For each head: a_k = exp(Δ_k A), H_k = a_k H_{k-1} + Δ_k x_k B_kᵀ and y_k = 
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edgewise.core import InputError
+from edgewise.kernels import Way, apply, native_sequences
 
 # A step that keeps less than e⁻⁴⁰ of the state, which is below the rounding of float64, keeps e⁻⁴⁰.
 # The sums of log a_k then stay finite and small, so their differences are neither inf - inf nor
@@ -87,16 +89,18 @@ def selective_scan(
     *,
     chunk: int = 24,
 ) -> tuple[Float[Tensor, "batch length heads P"], Float[Tensor, "batch heads P N"]]:
-    """The same recurrence in chunks of at most ``chunk`` steps, each a few matrix products.
+    """The same recurrence, fast.
 
-    With s_i = log a_1 + … + log a_i counted from the start of a chunk and H the state that
-    enters it (Dao & Gu 2024, section 6):
+    On a CPU the native library walks the steps, a vector of inputs at once, and keeps the inputs
+    only. Elsewhere it is cut into chunks of at most ``chunk`` steps, each a few matrix products.
+    With s_i = log a_1 + … + log a_i counted from the start of a chunk and H the state that enters
+    it (Dao & Gu 2024, section 6):
 
         y_i = Σ_{j ≤ i} exp(s_i - s_j) (C_i · B_j) Δ_j x_j  +  exp(s_i) H C_i
         H'  = exp(s_Q) H + Σ_j exp(s_Q - s_j) Δ_j x_j B_jᵀ
 
     Only the line for H' is a loop, over chunks. Any length will do: the chunks are made equally
-    long and the last one is filled up with steps of Δ = 0. It can be differentiated twice.
+    long and the last one is filled up with steps of Δ = 0. Either can be differentiated twice.
 
     Args:
         x: Inputs.
@@ -105,7 +109,8 @@ def selective_scan(
         B: Directions in which the inputs are written.
         C: Directions in which the state is read.
         state: The state before the first step; zero when left out.
-        chunk: The largest number of steps in a chunk; it changes the speed, not the result.
+        chunk: The largest number of steps in a chunk, where there are some; it changes the speed,
+            not the result.
 
     Returns:
         The outputs y in the dtype of ``x``, and the state after the last step, at least float32.
@@ -126,7 +131,14 @@ def selective_scan(
     if not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk is {chunk}: it must be a whole number of at least 1")
     given, (x, delta, A, B, C) = x.dtype, _widened(x, delta, A, B, C)
-    state = _first_state(x, B, state)
+    way = Way(native_sequences.scan, native_sequences.scan_back, partial(_by_chunks, chunk))
+    y, state = apply(way, x, delta, A, B, C, _first_state(x, B, state))
+    return y.to(given), state
+
+
+def _by_chunks(
+    chunk: int, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
     length, heads, P = x.shape[1:]
     chunks = math.ceil(length / chunk)
     Q = math.ceil(length / chunks)
@@ -136,7 +148,7 @@ def selective_scan(
     s = log_a.cumsum(dim=2)
     entering, state = _across_chunks(u, s, B, state)
     y = _within_chunks(u, s, B, C) + _from_before(s, C, entering)
-    return y.reshape(-1, chunks * Q, heads, P)[:, :length].to(given), state
+    return y.reshape(-1, chunks * Q, heads, P)[:, :length], state
 
 
 def _within_chunks(u: Tensor, s: Tensor, B: Tensor, C: Tensor) -> Tensor:

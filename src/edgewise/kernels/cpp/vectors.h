@@ -43,9 +43,27 @@ template <class T> inline V<T> load_few(const T *p, int64_t count) {
     return load<V<T>>(few);
 }
 
+// A vector, or the `count` numbers that are left of one.
+template <class T> inline V<T> load_some(const T *p, int64_t count) {
+    return count == Vector<T>::size ? load<V<T>>(p) : load_few(p, count);
+}
+template <class T> inline void store_some(T *p, V<T> v, int64_t count) {
+    if (count == Vector<T>::size)
+        store(p, v);
+    else
+        std::memcpy(p, &v, count * sizeof(T));
+}
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t rounds(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// The sum of a vector's numbers.
+template <class T> inline T total(V<T> v) {
+    T sum = 0;
+    for (int64_t i = 0; i < Vector<T>::size; ++i) sum += v[i];
+    return sum;
+}
 
 // Rows and columns of 8 × 8 numbers change places; they are moved, never read.
 inline void transpose(Short<float> *r) {

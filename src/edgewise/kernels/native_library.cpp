@@ -15,19 +15,26 @@
 // side with their zeros, and takes gradients back through them; polynomials.h does it for
 // Chebyshev's polynomials.
 //
+// Beside the functions there is what Mamba does along a sequence: the selective scan (scan.h) and a
+// convolution with the steps before (causal_convolution.h). As operations of torch these are some
+// dozen walks through memory with little arithmetic, here one.
+//
 // From the numbers up: cpp/vectors.h, shape.h, functions.h (of one edge), weights.h (of a block of
-// rows), order.h (the sort), panel.h, forward.h, backward.h; and maps.h and polynomials.h on
-// functions.h.
+// rows), order.h (the sort), panel.h, forward.h, backward.h; and maps.h, polynomials.h, scan.h and
+// causal_convolution.h on functions.h.
 //
 // Each number is summed in an order that does not depend on the number of threads, so results do
 // not either.
 //
-// The plain truth is kernels/spline.py; tests/kernels compare values and gradients in float64.
+// The plain truth is kernels/spline.py and layers/scan.py; tests/kernels compare values and gradients
+// in float64.
 // The file is built as a C library (no Python, no torch): see hatch_build.py.
 
 #include "cpp/backward.h"
+#include "cpp/causal_convolution.h"
 #include "cpp/forward.h"
 #include "cpp/polynomials.h"
+#include "cpp/scan.h"
 
 namespace {
 
@@ -97,7 +104,28 @@ int maps_back_any(int degree, const Shape &s, const Maps &m, const T *x, const T
     int edgewise_polynomial_maps_back_##T(const T *x, const T *dout, T *dx, WALK, POLYNOMIALS) {                       \
         polynomial_maps_back(Polynomials<T>{first, degree, T(middle), T(per_unit)}, PLACES, x, dout, dx, threads);     \
         return 0;                                                                                                      \
+    }                                                                                                                  \
+    int edgewise_scan_##T(const T *x, const T *delta, const T *A, const T *B, const T *C, const T *state, T *y,        \
+                          T *last, STEPS) {                                                                            \
+        scan(Steps{S, L, H, P, N}, x, delta, A, B, C, state, y, last, threads);                                        \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    int edgewise_scan_back_##T(const T *x, const T *delta, const T *A, const T *B, const T *C, const T *state,         \
+                               const T *dy, const T *dlast, T *dx, T *ddelta, T *dA, T *dB, T *dC, T *dstate, STEPS) { \
+        scan_back(Steps{S, L, H, P, N}, x, delta, A, B, C, state, dy, dlast, dx, ddelta, dA, dB, dC, dstate, threads); \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    int edgewise_causal_convolution_##T(const T *x, const T *w, const T *b, T *y, WINDOW) {                            \
+        causal_convolution(Window{S, L, C, width}, x, w, b, y, threads);                                               \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    int edgewise_causal_convolution_back_##T(const T *x, const T *w, const T *b, const T *dy, T *dx, T *dw, T *db,     \
+                                             WINDOW) {                                                                 \
+        causal_convolution_back(Window{S, L, C, width}, x, w, b, dy, dx, dw, db, threads);                             \
+        return 0;                                                                                                      \
     }
+#define STEPS int64_t S, int64_t L, int64_t H, int64_t P, int64_t N, int threads
+#define WINDOW int64_t S, int64_t L, int64_t C, int64_t width, int threads
 #define SHAPE                                                                                                          \
     int64_t N, int64_t I, int64_t O, int64_t G, int degree, double low, double per_unit, const double *knots,          \
         int64_t knot_rows, int base, int threads
