@@ -18,7 +18,8 @@ def partials(
 
     Example:
         >>> x = torch.tensor(3.0, requires_grad=True)
-        >>> partials(lambda a, b: (a * b,), [x, 2 * x], [True, True], [torch.ones(())])
+        >>> with torch.no_grad():
+        ...     partials(lambda a, b: (a * b,), [x, 2 * x], [True, True], [torch.ones(())])
         [tensor(6.), tensor(3.)]
 
     """
