@@ -1,5 +1,7 @@
 """What every test and doctest gets."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -28,3 +30,10 @@ def _doctest_names(doctest_namespace: dict) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["auto", "plain"])
+def each_path(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The test runs with the native library, where there is one, and without."""
+    with ew.kernels.use(request.param):
+        yield

@@ -18,8 +18,9 @@ def partials(
 
     Example:
         >>> x = torch.tensor(3.0, requires_grad=True)
+        >>> made = 2 * x
         >>> with torch.no_grad():
-        ...     partials(lambda a, b: (a * b,), [x, 2 * x], [True, True], [torch.ones(())])
+        ...     partials(lambda a, b: (a * b,), [x, made], [True, True], [torch.ones(())])
         [tensor(6.), tensor(3.)]
 
     """
