@@ -3,7 +3,6 @@
 import ctypes
 import itertools
 import platform
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -90,9 +89,11 @@ def why_no_library() -> str | None:
     return _LIBRARY if isinstance(_LIBRARY, str) else None
 
 
-def run(way: str, *tensors: Tensor, sizes: tuple[int, ...]) -> None:
-    """What the library calls so, on contiguous tensors of the first one's dtype."""
-    _function(way, tensors[0])(*map(_pointer, tensors), *sizes, torch.get_num_threads())
+def run(way: str, *tensors: Tensor | None, sizes: tuple) -> int:
+    """What the library calls so, on contiguous tensors of one dtype; its own answer."""
+    call = getattr(_LIBRARY, f"edgewise_{way}_{DTYPES[tensors[0].dtype]}")
+    pointers = [None if t is None else t.data_ptr() for t in tensors]
+    return call(*pointers, *sizes, torch.get_num_threads())
 
 
 def forward(
@@ -112,8 +113,7 @@ def forward(
     y = x.new_empty(len(x), C.shape[2])
     if not len(x):
         return y
-    call = _function("spline_forward", x)
-    if call(*map(_pointer, (x, C, W, y)), *_shape(x, C, base, spline)) == 1:
+    if run("spline_forward", x, C, W, y, sizes=_shape(x, C, base, spline)) == 1:
         raise InputError(not_finite(x))
     return y
 
@@ -135,8 +135,7 @@ def backward(
     dW = torch.empty_like(W) if need_weights and W is not None else None
     if not len(x):
         return dx, *(None if t is None else t.zero_() for t in (dC, dW))
-    call = _function("spline_backward", x)
-    call(*map(_pointer, (x, C, W, dy, dx, dC, dW)), *_shape(x, C, base, spline))
+    run("spline_backward", x, C, W, dy, dx, dC, dW, sizes=_shape(x, C, base, spline))
     return dx, dC, dW
 
 
@@ -146,8 +145,7 @@ def maps(x: Float[Tensor, "N C *S"], functions: Spline | Polynomials) -> Float[T
     sizes = (len(x), x.shape[1] * functions.size, *x.shape[2:])
     out = torch.empty(sizes, dtype=x.dtype, memory_format=layout(x))
     if x.numel():
-        call = _function(f"{_kind(functions)}_maps", x)
-        call(_pointer(x), _pointer(out), *_walk(x, out, functions))
+        run(f"{_kind(functions)}_maps", x, out, sizes=_walk(x, out, functions))
     return out
 
 
@@ -158,8 +156,7 @@ def maps_back(
     x, dmaps = x.contiguous(), dmaps.contiguous(memory_format=layout(x))
     dx = torch.empty_like(x)
     if x.numel():
-        call = _function(f"{_kind(functions)}_maps_back", x)
-        call(*map(_pointer, (x, dmaps, dx)), *_walk(x, dmaps, functions))
+        run(f"{_kind(functions)}_maps_back", x, dmaps, dx, sizes=_walk(x, dmaps, functions))
     return dx
 
 
@@ -181,7 +178,7 @@ def _walk(x: Tensor, out: Tensor, functions: Spline | Polynomials) -> tuple:
         which = (functions.cells, functions.degree, functions.low, functions.per_unit)
     else:
         which = tuple(functions)
-    return *x.shape[:2], pixels, *apart, *which, torch.get_num_threads()
+    return *x.shape[:2], pixels, *apart, *which
 
 
 def not_finite(x: Tensor) -> str:
@@ -193,15 +190,6 @@ def not_finite(x: Tensor) -> str:
     )
 
 
-def _function(way: str, x: Tensor) -> Callable[..., int]:
-    """That of the library for numbers of x's dtype."""
-    return getattr(_LIBRARY, f"edgewise_{way}_{DTYPES[x.dtype]}")
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
 def _contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.contiguous() for t in tensors]
 
@@ -209,5 +197,6 @@ def _contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
 def _shape(x: Tensor, C: Tensor, base: str | None, spline: Spline) -> tuple:
     sizes = (*x.shape, C.shape[2], spline.cells)
     rows = 0 if spline.knots is None else len(spline.knots)
-    grid = (spline.degree, spline.low, spline.per_unit, _pointer(spline.knots), rows)
-    return *sizes, *grid, BASES.index(base), torch.get_num_threads()
+    knots = None if spline.knots is None else spline.knots.data_ptr()
+    grid = (spline.degree, spline.low, spline.per_unit, knots, rows)
+    return *sizes, *grid, BASES.index(base)

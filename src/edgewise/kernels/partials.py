@@ -29,5 +29,6 @@ def partials(
         # Other names for them: what leads from one input to another is not between the names.
         names = [None if t is None else t.view_as(t) for t in tensors]
         wanted = [name for name, need in zip(names, needs, strict=True) if need]
-        found = iter(torch.autograd.grad(f(*names), wanted, downs, create_graph=again))
-    return [next(found) if need else None for need in needs]
+        found = torch.autograd.grad(f(*names), wanted, downs, create_graph=again, allow_unused=True)
+    each = iter(found)
+    return [next(each) if need else None for need in needs]

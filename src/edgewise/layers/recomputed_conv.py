@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from edgewise.kernels.maps import map_maker
+from edgewise.kernels.partials import partials
 from edgewise.layers.expanded_conv import (
     Formula,
     coefficients_of,
@@ -111,12 +112,13 @@ def _differentiable_gradients(
     formula: Formula,
 ) -> list[Tensor | None]:
     """The gradients by way of the plain expression, with a graph of their own."""
-    # A view stays attached to its input, yet the derivatives taken here end at it.
-    ends = [None if t is None else t.view_as(t) for t in inputs]
-    x, coefficients, base_weight, bias, *state = ends
-    basis, formula = _bound(basis, names, state), formula._replace(maps=None)
-    y = expanded_conv(x, kernel_of(coefficients), base_weight, bias, basis, formula)
-    return _gradients([y], [grad_y], ends, needed, create_graph=True)
+    formula = formula._replace(maps=None)
+
+    def f(x, coefficients, base_weight, bias, *state):
+        bound = _bound(basis, names, state)
+        return (expanded_conv(x, kernel_of(coefficients), base_weight, bias, bound, formula),)
+
+    return partials(f, inputs, needed, [grad_y])
 
 
 def _gradients_in_chunks(
@@ -188,15 +190,12 @@ def _gradients(
     grads: Sequence[Tensor],
     ends: Sequence[Tensor | None],
     needed: Sequence[bool],
-    create_graph: bool = False,
 ) -> list[Tensor | None]:
     """The gradient at each end where it is needed, and None at the others."""
     wanted = [t for t, need in zip(ends, needed, strict=True) if need]
     if not wanted:
         return [None] * len(ends)
-    found = iter(
-        torch.autograd.grad(outputs, wanted, grads, create_graph=create_graph, allow_unused=True)
-    )
+    found = iter(torch.autograd.grad(outputs, wanted, grads, allow_unused=True))
     return [next(found) if need else None for need in needed]
 
 

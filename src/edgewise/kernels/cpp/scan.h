@@ -22,7 +22,7 @@ struct Steps {
     int64_t columns() const { return H * P; }
 };
 
-constexpr int64_t STRETCH = 16; // steps whose states are held at once: they stay in the first cache
+constexpr int64_t STRETCH = 16; // steps whose states are held at once, for them to stay in near caches
 
 template <class T> int64_t filled(int64_t count) { return rounds(count, Vector<T>::size) * Vector<T>::size; }
 
@@ -67,11 +67,11 @@ template <class T> class Stretch {
     const T *decay(int64_t i) const { return decays + i * width; }
     const T *input(int64_t i) const { return written + i * width; }
 
-    // The first state, from [columns, N] or zeros.
+    // The first state, from [columns, N].
     void begin(const T *state) { take(state, states); }
     void take(const T *from, T *to) const {
         std::memset(to, 0, size * sizeof(T));
-        for (int64_t c = 0; from && c < s.columns(); ++c)
+        for (int64_t c = 0; c < s.columns(); ++c)
             for (int64_t n = 0; n < s.N; ++n) to[n * width + c] = *from++;
     }
     void give(const T *from, T *to) const {
